@@ -1,0 +1,45 @@
+# make run    set up what is missing, then serve http://127.0.0.1:5000
+# make test   set up what tests need, then run all of them
+# make lint   what `make test` begins with: style, types, import directions
+
+PYTHON ?= python3
+BIN := .venv/bin
+PAGE_SOURCES := package.json package-lock.json hatch_build.py $(shell find static/js static/css -type f 2>/dev/null)
+
+.PHONY: run test lint format lock clean
+
+run: .venv/.installed
+	$(BIN)/layerscope serve $(ARGS)
+
+test: .venv/.test-tools lint
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/.test-tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.test-tools
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The lock holds for CPU and CUDA builds alike: the local part of torch's version is cut off.
+lock: .venv/.test-tools
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//; s/+cu[0-9]*$$//' | grep -v '^nvidia-.*-cu\|^cuda-\|^triton' > constraints.txt
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Layerscope needs Python 3.11 or newer.")'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; sh .ci/as-root apt-get update; sh .ci/as-root apt-get install -y python3-venv; $(PYTHON) -m venv .venv; }
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt $(PAGE_SOURCES)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.test-tools: .venv/.installed
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	command -v chromium > /dev/null || { sh .ci/as-root apt-get update && sh .ci/as-root apt-get install -y --no-install-recommends chromium; } || $(BIN)/playwright install --with-deps chromium
+	touch $@
+
+clean:
+	rm -rf .venv static/dist node_modules

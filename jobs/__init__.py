@@ -1,0 +1,1 @@
+"""The work: datasets, training, looking inside networks. Knows nothing of HTTP."""

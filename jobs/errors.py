@@ -1,0 +1,49 @@
+"""Errors by who can act on them. The text of each is shown to a person as it stands."""
+
+
+class LayerscopeError(Exception):
+    """Root of the tree. `str(error)` says what was found, what was expected and what to do next."""
+
+
+class UserError(LayerscopeError):
+    """The person who made the job can mend it: a folder, a field, a network."""
+
+
+class BadDatabase(UserError):
+    """A database or mean file is missing, damaged, or not what the job needs."""
+
+
+class BadImage(UserError):
+    """A file is no picture, or one of a kind that cannot be read."""
+
+
+class BadNetwork(UserError):
+    """A pasted network does not do what the contract asks.
+
+    `line` is the 1-based line of the pasted text that is to blame, when it is known; `layer` the name of the layer.
+    """
+
+    def __init__(self, message: str, line: int | None = None, layer: str | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.layer = layer
+
+
+class TrainingDiverged(UserError):
+    """The loss became NaN or infinite."""
+
+
+class EnvironmentFault(LayerscopeError):
+    """The machine is short of something: disk, memory, a GPU."""
+
+
+class StopRequested(LayerscopeError):
+    """The job was asked to stop, and has reached a place where it can."""
+
+
+class NoSuchJob(LayerscopeError):
+    """No job has this id. Perhaps somebody deleted it."""
+
+
+class Refused(LayerscopeError):
+    """The request is understood, and against a rule that the message names."""

@@ -1,0 +1,89 @@
+"""Append-only event log of a job: one strict JSON object a line, read by byte offset."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
+
+
+def in_words(value: float) -> float | str:
+    """A number as strict JSON can hold it: NaN and the infinities become words."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "infinity" if value > 0 else "-infinity"
+    return value
+
+
+class EventWriter:
+    """Appends events. One writer a job: the worker that holds the job's lock."""
+
+    def __init__(self, path: Path) -> None:
+        _cut_torn_line(path)
+        # Unbuffered: a line is one write, so that a reader sees it whole or not at all.
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, type: str, /, **fields: Any) -> None:
+        """Append one event. The files that it names must be complete already."""
+        event = {"type": type, "time": round(time.time(), 3), **fields}
+        self._file.write(json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+
+    def sync(self) -> None:
+        """Make what was written survive a loss of power."""
+        os.fsync(self._file.fileno())
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Drop a last line without its end, left by a writer that died, so that the next event starts a line of its own."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content_end = file.seek(0, os.SEEK_END)
+        start = max(0, content_end - 1_000_000)
+        file.seek(start)
+        tail = file.read()
+        whole = tail.rfind(b"\n") + 1
+        if whole < len(tail):
+            file.truncate(start + whole)
+
+
+@dataclass(frozen=True)
+class EventPage:
+    """Events from `since` up to, not including, the byte `next`; `more` says that the log goes on."""
+
+    events: list[Event]
+    since: int
+    next: int
+    more: bool
+
+
+def read_events(path: Path, since: int = 0, limit_bytes: int = 1_000_000) -> EventPage:
+    """Whole lines from byte `since` on, about `limit_bytes` of them. A log that does not exist yet is empty."""
+    try:
+        with path.open("rb") as file:
+            file.seek(since)
+            chunk = file.read(limit_bytes)
+            if chunk and b"\n" not in chunk:
+                chunk += file.readline()
+            chunk = chunk[: chunk.rfind(b"\n") + 1]
+            more = os.fstat(file.fileno()).st_size > since + len(chunk)
+    except FileNotFoundError:
+        return EventPage([], since, since, False)
+    return EventPage([json.loads(line) for line in chunk.splitlines()], since, since + len(chunk), more and bool(chunk))
+
+
+def all_events(path: Path) -> Iterator[Event]:
+    """Every whole event of the log, from the first."""
+    since = 0
+    while True:
+        page = read_events(path, since)
+        yield from page.events
+        if not page.more:
+            return
+        since = page.next

@@ -1,0 +1,130 @@
+"""A job is a folder: the whole contract between the web and the work."""
+
+import fcntl
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """Names and paths of what a job keeps. The server writes `spec.json` once; the worker writes everything else."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def dataset(self) -> Path:
+        """What a dataset job made, as JSON; written last, so that its presence means that the dataset is whole."""
+        return self.path / "dataset.json"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.path / "snapshots"
+
+    def snapshot(self, epoch: int) -> Path:
+        return self.snapshots / f"snapshot_{epoch}.pt"
+
+    def snapshot_epochs(self) -> list[int]:
+        """Epochs that have a complete snapshot, oldest first."""
+        names = (path.stem.removeprefix("snapshot_") for path in self.snapshots.glob("snapshot_*.pt"))
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def read_spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = json.loads(self.spec.read_text())
+        return spec
+
+    def read_dataset(self) -> dict[str, Any]:
+        dataset: dict[str, Any] = json.loads(self.dataset.read_text())
+        return dataset
+
+
+def new_job_id(now: datetime) -> str:
+    """Local time and two random bytes, as DIGITS wrote them: `20151111-210842-a4ec`."""
+    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write, fsync, replace, fsync the folder: a reader finds the old file or the new one, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a finished, fsynced file or folder its name, and make the name survive a loss of power."""
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_whole(path, json.dumps(value, allow_nan=False, indent=1).encode())
+
+
+def take_lock(path: Path) -> BinaryIO | None:
+    """Hold the job's lock until the returned file closes; None when another process holds it."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def sign_lock(lock: BinaryIO) -> None:
+    """Write who holds the lock, so that a server that did not start the worker can signal it."""
+    lock.truncate(0)
+    lock.write(str(os.getpid()).encode())
+    lock.flush()
+
+
+def lock_holder(path: Path) -> int | None:
+    """The process that holds the job's lock; None when nobody does, or it has not signed yet."""
+    text = path.read_text() if lock_is_held(path) else ""
+    return int(text) if text.isdigit() else None
+
+
+def lock_is_held(path: Path) -> bool:
+    """Whether a worker is alive on this job. The kernel lets go of the lock when its process ends, however it ends."""
+    if not path.exists():
+        return False
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

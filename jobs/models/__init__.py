@@ -1,0 +1,1 @@
+"""Kinds of model, one file each: what its form asks. The work itself is where the kind's `run` points."""

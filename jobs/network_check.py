@@ -1,0 +1,75 @@
+"""The process behind Visualize: `python -P -m jobs.network_check` tries one network and says what it is made of.
+
+It reads one request, {"text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes"}, as a line of JSON
+on stdin, and writes one answer: the report of the network, or {"error": {"message", "type", "line", "layer"}}.
+"""
+
+import resource
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+from jobs.building import build_and_check
+from jobs.errors import BadNetwork, LayerscopeError
+from jobs.networks.pipes import PrivatePipes
+
+LONGEST_SECONDS = 60
+
+
+class TookTooLong(BaseException):
+    """The time is up. No Exception, because a network may catch those."""
+
+
+def answer_to(request: dict[str, Any]) -> dict[str, Any]:
+    """The report of the network, or its error, as JSON."""
+    try:
+        _network, report = build_and_check(
+            request["text"],
+            request["image_shape"],
+            request.get("label_shape") or (),
+            request.get("crop_size"),
+            request.get("n_classes"),
+        )
+    except LayerscopeError as error:
+        print(traceback.format_exc(), file=sys.stderr)
+        return _error(error)
+    except TookTooLong:
+        return _error(BadNetwork(f"The network was not ready after {LONGEST_SECONDS} seconds. Does it loop for ever?"))
+    except (MemoryError, RuntimeError) as error:
+        # Torch says "can't allocate memory" with a RuntimeError.
+        print(traceback.format_exc(), file=sys.stderr)
+        return _error(BadNetwork(f"The network could not be tried: {error or 'there is no memory left for it.'}"))
+    return report.as_json()
+
+
+def _error(error: LayerscopeError) -> dict[str, Any]:
+    found: dict[str, Any] = {"message": str(error), "type": type(error).__name__, "line": None, "layer": None}
+    if isinstance(error, BadNetwork):
+        found |= {"line": error.line, "layer": error.layer}
+    return {"error": found}
+
+
+def _limit_time() -> None:
+    def time_is_up(signal_number: int, frame: FrameType | None) -> NoReturn:
+        raise TookTooLong
+
+    signal.signal(signal.SIGALRM, time_is_up)
+    signal.alarm(LONGEST_SECONDS)
+    # Code that never returns to Python hears no alarm; the kernel ends it. Threads add up, so that this comes later.
+    used = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
+    seconds = used + 4 * LONGEST_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+
+
+def main() -> None:
+    pipes = PrivatePipes()
+    for request in pipes.requests():
+        _limit_time()
+        pipes.answer(answer_to(request))
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Keeps a few predictor processes warm, one a model, and the network check at hand."""
+
+import sys
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import BadImage, BadNetwork, EnvironmentFault, LayerscopeError, UserError
+from jobs.folder import JobFolder
+from jobs.processes import LineProcess
+
+WARM_PREDICTORS = 3
+ANSWER_SECONDS = 120.0
+CHECK_SECONDS = 60.0
+
+
+class WarmPredictor:
+    """A predictor process and the turn to speak to it."""
+
+    def __init__(self, model: JobFolder, dataset: JobFolder) -> None:
+        self.turn = threading.Lock()
+        with (model.path / "predictor.log").open("ab") as log:
+            self.process = LineProcess(["jobs.predictor", str(model.path), str(dataset.path)], model.path, log)
+
+
+class Predictions:
+    """Answers "Test One". The least recently used predictor makes room for a new one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._warm: OrderedDict[str, WarmPredictor] = OrderedDict()
+
+    def predict(self, model: JobFolder, dataset: JobFolder, *, epoch: int, image: Path, show_visualizations: bool,
+                colormap: str) -> dict[str, Any]:  # fmt: skip
+        """What the model of snapshot `epoch` makes of the picture. Raises the error that the predictor met."""
+        warm = self._predictor(model, dataset)
+        request = {
+            "id": time.monotonic_ns(),
+            "epoch": epoch,
+            "image": str(image),
+            "show_visualizations": show_visualizations,
+            "colormap": colormap,
+        }
+        with warm.turn:
+            try:
+                answer = warm.process.ask(request, ANSWER_SECONDS)
+            except EnvironmentFault:
+                self.forget(model.id)
+                raise
+        raise_error_of(answer)
+        prediction: dict[str, Any] = answer["prediction"]
+        return prediction
+
+    def _predictor(self, model: JobFolder, dataset: JobFolder) -> WarmPredictor:
+        with self._lock:
+            warm = self._warm.get(model.id)
+            if warm is None or not warm.process.alive:
+                warm = self._warm[model.id] = WarmPredictor(model, dataset)
+            self._warm.move_to_end(model.id)
+            surplus = [self._warm.popitem(last=False)[1] for _ in range(len(self._warm) - WARM_PREDICTORS)]
+        for old in surplus:
+            with old.turn:
+                old.process.end()
+        return warm
+
+    def forget(self, model_id: str) -> None:
+        """End the predictor of a model, if there is one."""
+        with self._lock:
+            warm = self._warm.pop(model_id, None)
+        if warm is not None:
+            warm.process.end()
+
+    def close(self) -> None:
+        for model_id in list(self._warm):
+            self.forget(model_id)
+
+
+def check_network(request: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    """Build the pasted network in a process of its own and try it with one small batch.
+
+    Returns its layers; raises BadNetwork with the line that is to blame.
+    """
+    check = LineProcess(["jobs.network_check"], scratch, sys.stderr.buffer)
+    try:
+        answer = check.ask(request, CHECK_SECONDS)
+    finally:
+        check.end()
+    raise_error_of(answer)
+    return answer
+
+
+def raise_error_of(answer: dict[str, Any]) -> None:
+    """Raise the error that a child met, if its answer is one."""
+    error = answer.get("error")
+    if error is None:
+        return
+    if error["type"] == BadNetwork.__name__:
+        raise BadNetwork(error["message"], error.get("line"), error.get("layer"))
+    kinds: dict[str, type[LayerscopeError]] = {kind.__name__: kind for kind in (BadImage, UserError, EnvironmentFault)}
+    raise kinds.get(error["type"], LayerscopeError)(error["message"])

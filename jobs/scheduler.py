@@ -1,0 +1,265 @@
+"""Moves jobs from waiting to their end, and tells listeners what happens. The only place that changes a status."""
+
+import logging
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import EnvironmentFault, NoSuchJob, Refused
+from jobs.events import EventPage, read_events
+from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
+from jobs.processes import ending_in_words, out_of_memory_kills, signal_group, start_worker
+from jobs.registry import job_kind
+from jobs.resources import Resources
+from jobs.specs import JobSpec
+from jobs.statuses import Status
+from jobs.store import JobRecord, Store
+from jobs.summaries import apply_event
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+STOP_GRACE_SECONDS = 20.0
+
+OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
+
+
+@dataclass
+class Child:
+    """A worker that this server started or took up again. `process` is None for one that another server started."""
+
+    process: subprocess.Popen[bytes] | None
+    out_of_memory_kills: int
+    kill_at: float | None = None
+
+
+@dataclass
+class Listeners:
+    """Who wants to know. Called in the scheduler's thread; a fault in one is logged and stops nothing."""
+
+    events: list[Callable[[str, EventPage], None]] = field(default_factory=list)
+    changes: list[Callable[[str, str], None]] = field(default_factory=list)
+
+    def tell_events(self, job_id: str, page: EventPage) -> None:
+        self._tell(self.events, job_id, page)
+
+    def tell_change(self, job_id: str, what: str) -> None:
+        """`what` is "status", "progress", "attribute", "added" or "deleted"."""
+        self._tell(self.changes, job_id, what)
+
+    def _tell(self, listeners: list[Callable[..., None]], *arguments: Any) -> None:
+        for listener in listeners:
+            try:
+                listener(*arguments)
+            except Exception:
+                log.exception("A listener failed.")
+
+
+class Scheduler:
+    """Owns the queue. `poll` does one round; `start` does rounds in a thread until `close`."""
+
+    def __init__(self, jobs_dir: Path, store: Store, resources: Resources) -> None:
+        self._jobs_dir = jobs_dir
+        self._store = store
+        self._resources = resources
+        self._children: dict[str, Child] = {}
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.listeners = Listeners()
+
+    def folder(self, job_id: str) -> JobFolder:
+        return JobFolder(self._jobs_dir / job_id)
+
+    # What people ask for
+
+    def submit(self, spec: JobSpec) -> str:
+        """Write the job's folder, enter it in the queue, and return its id."""
+        now = datetime.now().astimezone()
+        kind = job_kind(spec.kind)
+        job_id = self._make_folder(spec, now)
+        self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
+                        spec.parent_id(self._jobs_dir))  # fmt: skip
+        self.listeners.tell_change(job_id, "added")
+        self._wake.set()
+        return job_id
+
+    def _make_folder(self, spec: JobSpec, now: datetime) -> str:
+        while (self._jobs_dir / (job_id := new_job_id(now))).exists():
+            pass
+        unfinished = JobFolder(self._jobs_dir / f".{job_id}.new")
+        unfinished.path.mkdir()
+        write_json(unfinished.spec, spec.model_dump(mode="json"))
+        publish(unfinished.path, self._jobs_dir / job_id)
+        return job_id
+
+    def abort(self, job_id: str) -> None:
+        """Ask a job to stop. A running worker gets SIGTERM, and SIGKILL when it has not ended after a grace time."""
+        job = self._store.get(job_id)
+        if not job.status.is_running:
+            raise Refused("Job not aborted: it does not run.")
+        if job.status is not Status.RUNNING:
+            cause = "Aborted before it began."
+            if self._store.move(job_id, job.status, Status.ABORTED, time.time(), cause=cause):
+                self.listeners.tell_change(job_id, "status")
+                return
+        self._signal(job_id, signal.SIGTERM)
+        child = self._children.get(job_id)
+        if child is not None and child.kill_at is None:
+            child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job and remove its folder. Refused while it runs, and while other jobs read it."""
+        job = self._store.get(job_id)
+        readers = self._store.children(job_id)
+        if readers:
+            names = ", ".join(f'"{reader.name}"' for reader in readers)
+            verb = "job depends" if len(readers) == 1 else "jobs depend"
+            raise Refused(
+                f'Cannot delete "{job.name}" because {len(readers)} {verb} on it: {names}. Delete those first.'
+            )
+        if not self._store.delete(job_id):
+            raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
+        # Out of sight in one step; what a crash leaves of the removal is no job any more.
+        doomed = self._jobs_dir / f".{job_id}.deleted"
+        self.folder(job_id).path.rename(doomed)
+        shutil.rmtree(doomed)
+        self.listeners.tell_change(job_id, "deleted")
+
+    # The rounds
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the rounds. Workers go on; the next server takes them up again."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self.poll()
+            except Exception:
+                log.exception("A round of the scheduler failed.")
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+
+    def poll(self) -> None:
+        """One round: hear the running jobs, end those that ended, start those that can."""
+        for job in self._store.active():
+            try:
+                if job.status is Status.RUNNING:
+                    self._attend(job)
+                else:
+                    self._try_to_start(job)
+            except Exception:
+                log.exception("Job %s could not be attended.", job.id)
+
+    def _attend(self, job: JobRecord) -> None:
+        # A job that runs and is unknown here was started by an earlier server.
+        child = self._children.setdefault(job.id, Child(None, out_of_memory_kills()))
+        # Ask before reading: no event can come after the last read of a worker that was dead before it.
+        alive = self._is_alive(job.id, child)
+        summary = self._hear(job)
+        if alive:
+            if child.kill_at is not None and time.monotonic() > child.kill_at:
+                self._signal(job.id, signal.SIGKILL)
+            return
+        self._conclude(job, child, summary)
+
+    def _is_alive(self, job_id: str, child: Child) -> bool:
+        if child.process is None:
+            return lock_is_held(self.folder(job_id).lock)
+        return child.process.poll() is None
+
+    def _hear(self, job: JobRecord) -> dict[str, Any]:
+        """Read what the worker said since, keep the gist, and pass it on; the new summary."""
+        summary, offset = dict(job.summary), job.event_offset
+        while True:
+            page = read_events(self.folder(job.id).events, offset)
+            if not page.events:
+                return summary
+            for event in page.events:
+                apply_event(summary, event)
+            self._store.record_events(job.id, page.since, page.next, summary)
+            self.listeners.tell_events(job.id, page)
+            self.listeners.tell_change(job.id, "progress")
+            offset = page.next
+
+    def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
+        # What the worker started may outlive it, and would hold its lock.
+        if child.process is not None:
+            signal_group(child.process.pid, signal.SIGKILL)
+        outcome = summary.get("outcome")
+        if outcome is not None:
+            status, cause = OUTCOMES[outcome], summary.get("cause")
+        elif child.kill_at is not None:
+            status, cause = (
+                Status.ABORTED,
+                "It did not stop when asked and was ended by force. Its last snapshot is good.",
+            )
+        else:
+            returncode = child.process.returncode if child.process else None
+            killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
+            status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory)
+        if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
+            self.listeners.tell_change(job.id, "status")
+        del self._children[job.id]
+
+    def _try_to_start(self, job: JobRecord) -> None:
+        if job.status is Status.INITIALIZED and self._move(job, Status.WAITING):
+            job = self._store.get(job.id)
+        if not self._parent_is_ready(job):
+            return
+        running = [other for other in self._store.active() if other.status is Status.RUNNING]
+        wanted = str(self.folder(job.id).read_spec().get("select_gpu", "next"))
+        device = self._resources.device_for(job, wanted, running)
+        if device is None or not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):
+            return
+        try:
+            process = start_worker(self.folder(job.id), device)
+        except (EnvironmentFault, OSError) as error:
+            self._store.move(
+                job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
+            )
+        else:
+            self._children[job.id] = Child(process, out_of_memory_kills())
+        self.listeners.tell_change(job.id, "status")
+
+    def _parent_is_ready(self, job: JobRecord) -> bool:
+        """Whether the dataset that the job reads is there. One that never will be ends the job."""
+        if job.parent_id is None:
+            return True
+        try:
+            parent = self._store.get(job.parent_id)
+        except NoSuchJob:
+            self._move(
+                job, Status.ERROR, "Its dataset was deleted meanwhile. Clone the job and choose another dataset."
+            )
+            return False
+        if parent.status in (Status.ABORTED, Status.ERROR):
+            self._move(job, Status.ABORTED, f'Its dataset "{parent.name}" did not succeed ({parent.status}).')
+        return parent.status is Status.DONE
+
+    def _move(self, job: JobRecord, after: Status, cause: str | None = None) -> bool:
+        moved = self._store.move(job.id, job.status, after, time.time(), cause=cause)
+        if moved:
+            self.listeners.tell_change(job.id, "status")
+        return moved
+
+    def _signal(self, job_id: str, number: signal.Signals) -> None:
+        child = self._children.get(job_id)
+        pid = child.process.pid if child and child.process else lock_holder(self.folder(job_id).lock)
+        if pid is not None:
+            signal_group(pid, number)

@@ -1,0 +1,98 @@
+"""What every job is asked to do: the fields of its form, its JSON body and its `spec.json`, defined once.
+
+A field's `title` is its label, its `description` the help beside it. Rules that hold "only if another field says so"
+are field validators, which see the fields above theirs in `info.data`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+
+class JobSpec(BaseModel):
+    """Base of every spec. Unknown fields are dropped, because DIGITS's clients send some that we have no use for."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", str_strip_whitespace=True, validate_default=True, protected_namespaces=()
+    )
+
+    name_field: ClassVar[str]
+    kind: str
+
+    @property
+    def name(self) -> str:
+        name: str = getattr(self, self.name_field)
+        return name
+
+    def parent_id(self, jobs_dir: Path) -> str | None:
+        """The job whose result this one reads, and without which it would break; None when it stands alone."""
+        return None
+
+
+@dataclass(frozen=True)
+class ServerPaths:
+    """The folders of the server that forms may name. Handed to validation as its context."""
+
+    roots: Sequence[Path]
+
+    def allows(self, path: Path) -> bool:
+        """Whether `path`, with every link followed, lies in one of the roots."""
+        real = path.resolve()
+        return any(real.is_relative_to(root.resolve()) for root in self.roots)
+
+
+def blank_is_none(value: Any) -> Any:
+    """An empty form field means "not given"."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def server_path(value: str, info: ValidationInfo) -> Path:
+    """The existing path that a form names, below the data roots.
+
+    Without a `ServerPaths` in the context, as when a worker reads its `spec.json`, nothing is checked: the job itself
+    meets the file and says what is wrong with it.
+    """
+    path = Path(value)
+    if not isinstance(info.context, ServerPaths):
+        return path
+    if not path.is_absolute():
+        raise PydanticCustomError("path", "The path is not absolute: it must start with /.")
+    if not info.context.allows(path):
+        roots = ", ".join(str(root) for root in info.context.roots)
+        raise PydanticCustomError(
+            "path",
+            "This path lies outside the folders that this server may read ({roots}). "
+            "Start the server with --data-root to add a folder.",
+            {"roots": roots},
+        )
+    return path
+
+
+def existing_folder(value: str, info: ValidationInfo) -> Path:
+    path = server_path(value, info)
+    if isinstance(info.context, ServerPaths) and not path.is_dir():
+        raise PydanticCustomError("path", "Folder does not exist: {path}", {"path": str(path)})
+    return path
+
+
+def existing_file(value: str, info: ValidationInfo) -> Path:
+    path = server_path(value, info)
+    if isinstance(info.context, ServerPaths) and not path.is_file():
+        raise PydanticCustomError("path", "File does not exist: {path}", {"path": str(path)})
+    return path
+
+
+def required_if(condition: bool, value: Any, message: str = "This field is required.") -> Any:
+    """For field validators: refuse a blank `value` when `condition` holds."""
+    if condition and value in (None, ""):
+        raise PydanticCustomError("missing", "{message}", {"message": message})
+    return value
+
+
+OptionalInt = Annotated[int | None, BeforeValidator(blank_is_none)]
+JobName = Annotated[str, Field(min_length=1, max_length=200)]
+GroupName = Annotated[str, Field(title="Group name", max_length=200)]

@@ -1,0 +1,214 @@
+"""What the server knows of its jobs, in SQLite. The job folders hold the rest; the server is the only writer."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import NoSuchJob
+from jobs.statuses import ACTIVE, Status
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    family TEXT NOT NULL,
+    name TEXT NOT NULL,
+    group_name TEXT NOT NULL DEFAULT '',
+    notes TEXT NOT NULL DEFAULT '',
+    status TEXT NOT NULL,
+    cause TEXT,
+    cause_line INTEGER,
+    created REAL NOT NULL,
+    parent_id TEXT,                 -- the dataset that this job reads
+    device TEXT,                    -- what the scheduler gave it while it runs: "cpu", "gpu 0"
+    event_offset INTEGER NOT NULL DEFAULT 0,
+    summary TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX jobs_by_status ON jobs (status);
+CREATE INDEX jobs_by_parent ON jobs (parent_id);
+CREATE TABLE status_changes (
+    job_id TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    status TEXT NOT NULL,
+    time REAL NOT NULL
+);
+CREATE INDEX status_changes_by_job ON status_changes (job_id);
+"""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One row. `summary` is what the events said so far, as `jobs.summaries` folds them."""
+
+    id: str
+    kind: str
+    family: str
+    name: str
+    group_name: str
+    notes: str
+    status: Status
+    cause: str | None
+    cause_line: int | None
+    created: float
+    parent_id: str | None
+    device: str | None
+    event_offset: int
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StatusChange:
+    status: Status
+    time: float
+
+
+def _record(row: sqlite3.Row) -> JobRecord:
+    values = dict(row)
+    return JobRecord(**values | {"status": Status(values["status"]), "summary": json.loads(values["summary"])})
+
+
+class Store:
+    """Thread-safe: one connection, one lock. Every look-up of a job that is not there raises NoSuchJob."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=FULL")
+        self._connection.execute("PRAGMA foreign_keys=ON")
+        self._make_schema()
+
+    def _make_schema(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        elif version > SCHEMA_VERSION:
+            raise RuntimeError(
+                f"The database has version {version}; this Layerscope knows {SCHEMA_VERSION}. Update it."
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def add(self, job_id: str, kind: str, family: str, name: str, group_name: str, created: float,
+            parent_id: str | None) -> None:  # fmt: skip
+        """Enter a new job as Initialized. Its folder must be complete already."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, kind, family, name, group_name, Status.INITIALIZED, created, parent_id),
+            )
+            connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.INITIALIZED, created))
+
+    def get(self, job_id: str) -> JobRecord:
+        with self._lock:
+            row = self._connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        if row is None:
+            raise NoSuchJob("Job not found. It may have been deleted; the home page lists the jobs that there are.")
+        return _record(row)
+
+    def all(self) -> list[JobRecord]:
+        """Every job, newest first."""
+        return self._select("ORDER BY created DESC, id DESC")
+
+    def active(self) -> list[JobRecord]:
+        """Jobs that still have something before them, oldest first: the order of the queue."""
+        marks = ", ".join("?" * len(ACTIVE))
+        return self._select(f"WHERE status IN ({marks}) ORDER BY created, id", ACTIVE)
+
+    def children(self, job_id: str) -> list[JobRecord]:
+        """Jobs that read this dataset, newest first."""
+        return self._select("WHERE parent_id = ? ORDER BY created DESC, id DESC", (job_id,))
+
+    def _select(self, condition: str, values: Sequence[str] = ()) -> list[JobRecord]:
+        with self._lock:
+            rows = self._connection.execute(f"SELECT * FROM jobs {condition}", values).fetchall()  # noqa: S608
+        return [_record(row) for row in rows]
+
+    def child_counts(self) -> dict[str, int]:
+        """How many jobs read each dataset; datasets that nothing reads are absent."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT parent_id, count(*) FROM jobs WHERE parent_id IS NOT NULL GROUP BY parent_id"
+            ).fetchall()
+        return {row[0]: row[1] for row in rows}
+
+    def status_changes(self, job_id: str) -> list[StatusChange]:
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT status, time FROM status_changes WHERE job_id = ? ORDER BY rowid", (job_id,)
+            ).fetchall()
+        return [StatusChange(Status(row["status"]), row["time"]) for row in rows]
+
+    def first_and_last_changes(self) -> dict[str, tuple[float, float]]:
+        """For every job, when it last began to run (or was entered) and when its status last changed."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT job_id, max(CASE WHEN status = ? THEN time END), min(time), max(time) "
+                "FROM status_changes GROUP BY job_id",
+                (Status.RUNNING,),
+            ).fetchall()
+        return {row[0]: (row[1] or row[2], row[3]) for row in rows}
+
+    def move(self, job_id: str, before: Status, after: Status, now: float, *, cause: str | None = None,
+             line: int | None = None, device: str | None = None) -> bool:  # fmt: skip
+        """Change the status if it still is `before`; whether it was. The only way that a status changes."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ? WHERE id = ? AND status = ?",
+                (after, cause, line, device, job_id, before),
+            ).rowcount
+            if changed:
+                connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, after, now))
+        return bool(changed)
+
+    def record_events(self, job_id: str, since: int, offset: int, summary: dict[str, Any]) -> None:
+        """Note that the events from `since` up to `offset` are in `summary`."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET event_offset = ?, summary = ? WHERE id = ? AND event_offset = ?",
+                (offset, json.dumps(summary), job_id, since),
+            )
+
+    def rename(self, job_id: str, name: str) -> None:
+        self._edit("name", job_id, name)
+
+    def set_notes(self, job_id: str, notes: str) -> None:
+        self._edit("notes", job_id, notes)
+
+    def set_group(self, job_id: str, group_name: str) -> None:
+        self._edit("group_name", job_id, group_name)
+
+    def _edit(self, column: str, job_id: str, value: str) -> None:
+        with self._transaction() as connection:
+            connection.execute(f"UPDATE jobs SET {column} = ? WHERE id = ?", (value, job_id))  # noqa: S608
+
+    def delete(self, job_id: str) -> bool:
+        """Forget a job that does not run any more and that no other job reads; whether it was so."""
+        marks = ", ".join("?" * len(ACTIVE))
+        with self._transaction() as connection:
+            deleted = connection.execute(
+                f"DELETE FROM jobs WHERE id = ? AND status NOT IN ({marks}) "  # noqa: S608
+                "AND NOT EXISTS (SELECT 1 FROM jobs AS child WHERE child.parent_id = jobs.id)",
+                (job_id, *ACTIVE),
+            ).rowcount
+        return bool(deleted)

@@ -1,0 +1,88 @@
+"""Folds a job's events into the few things that lists and status lines show."""
+
+import math
+from typing import Any
+
+from jobs.events import Event
+
+Summary = dict[str, Any]
+SPARKLINE_POINTS = 60
+
+
+def apply_event(summary: Summary, event: Event) -> None:
+    """Bring `summary` up to date with the next event of the same job."""
+    apply = APPLY.get(event["type"])
+    if apply is not None:
+        apply(summary, event)
+
+
+def _started(summary: Summary, event: Event) -> None:
+    for key in ("outcome", "cause", "line", "seconds_left"):
+        summary.pop(key, None)
+
+
+def _progress(summary: Summary, event: Event) -> None:
+    summary["progress"] = event["fraction"]
+    summary["seconds_left"] = event.get("seconds_left")
+
+
+def _train(summary: Summary, event: Event) -> None:
+    losses = [loss for loss in event["loss"] if isinstance(loss, (int, float)) and math.isfinite(loss)]
+    if not losses:
+        return
+    curve = summary.setdefault("loss (train)", {"last": losses[0], "min": losses[0], "max": losses[0]})
+    _extend_curve(curve, losses)
+    _extend_sparkline(summary.setdefault("sparkline", {"stride": 1, "seen": 0, "losses": []}), losses)
+
+
+def _validation(summary: Summary, event: Event) -> None:
+    loss = event["loss"]
+    if isinstance(loss, (int, float)):
+        _extend_curve(summary.setdefault("loss (val)", {"last": loss, "min": loss, "max": loss}), [loss])
+
+
+def _extend_curve(curve: dict[str, float], values: list[float]) -> None:
+    curve["last"] = values[-1]
+    curve["min"] = min(curve["min"], *values)
+    curve["max"] = max(curve["max"], *values)
+
+
+def _extend_sparkline(sparkline: Summary, values: list[float]) -> None:
+    """Keep every stride-th value; when there are too many, every second of those, and twice the stride."""
+    for value in values:
+        if sparkline["seen"] % sparkline["stride"] == 0:
+            sparkline["losses"].append(value)
+        sparkline["seen"] += 1
+        if len(sparkline["losses"]) > SPARKLINE_POINTS:
+            sparkline["losses"] = sparkline["losses"][::2]
+            sparkline["stride"] *= 2
+
+
+def _snapshot(summary: Summary, event: Event) -> None:
+    epochs = summary.setdefault("snapshots", [])
+    if event["epoch"] not in epochs:
+        epochs.append(event["epoch"])
+
+
+def _finished(summary: Summary, event: Event) -> None:
+    summary.update(outcome="finished", progress=1.0, seconds_left=None)
+
+
+def _stopped(summary: Summary, event: Event) -> None:
+    summary.update(outcome="stopped", seconds_left=None)
+
+
+def _failed(summary: Summary, event: Event) -> None:
+    summary.update(outcome="failed", cause=event["cause"], line=event.get("line"), seconds_left=None)
+
+
+APPLY = {
+    "started": _started,
+    "progress": _progress,
+    "train": _train,
+    "validation": _validation,
+    "snapshot": _snapshot,
+    "finished": _finished,
+    "stopped": _stopped,
+    "failed": _failed,
+}

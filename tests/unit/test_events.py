@@ -1,0 +1,69 @@
+"""The event log: whole lines, read by offset, strict JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.events import EventWriter, all_events, in_words, read_events
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def test_events_are_read_from_where_the_last_read_ended(log: Path) -> None:
+    writer = EventWriter(log)
+    writer.write("first", number=1)
+    page = read_events(log)
+    assert [event["type"] for event in page.events] == ["first"]
+    writer.write("second")
+    assert [event["type"] for event in read_events(log, page.next).events] == ["second"]
+
+
+def test_a_log_that_does_not_exist_yet_is_empty(log: Path) -> None:
+    assert read_events(log).events == []
+
+
+def test_half_a_line_is_not_read(log: Path) -> None:
+    EventWriter(log).write("whole")
+    with log.open("ab") as file:
+        file.write(b'{"type":"torn"')
+    page = read_events(log)
+    assert [event["type"] for event in page.events] == ["whole"]
+    assert page.next < log.stat().st_size
+
+
+def test_the_next_writer_drops_half_a_line_and_nothing_else(log: Path) -> None:
+    EventWriter(log).write("whole")
+    with log.open("ab") as file:
+        file.write(b'{"type":"torn"')
+    EventWriter(log).write("after")
+    assert [event["type"] for event in all_events(log)] == ["whole", "after"]
+
+
+def test_a_long_log_comes_in_pages_that_lose_nothing(log: Path) -> None:
+    writer = EventWriter(log)
+    for number in range(500):
+        writer.write("point", number=number)
+    seen, since, more = [], 0, True
+    while more:
+        page = read_events(log, since, limit_bytes=1000)
+        seen += [event["number"] for event in page.events]
+        since, more = page.next, page.more
+    assert seen == list(range(500))
+
+
+def test_a_line_longer_than_a_page_is_read_whole(log: Path) -> None:
+    EventWriter(log).write("long", text="x" * 5000)
+    assert read_events(log, limit_bytes=100).events[0]["text"] == "x" * 5000
+
+
+def test_numbers_that_json_has_not_are_refused_and_have_words(log: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        EventWriter(log).write("train", loss=float("nan"))
+    assert [in_words(value) for value in (float("nan"), float("inf"), -float("inf"), 1.5)] == [
+        "nan", "infinity", "-infinity", 1.5]  # fmt: skip
+    EventWriter(log).write("train", loss=in_words(float("nan")))
+    assert json.loads(log.read_text())["loss"] == "nan"

@@ -1,0 +1,60 @@
+"""The store: conditional moves, counts, and what survives a restart."""
+
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import NoSuchJob
+from jobs.statuses import Status
+from jobs.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store.sqlite")
+    store.add("a", "generic-image-dataset", "dataset", "Digits", "", 1.0, None)
+    return store
+
+
+def test_a_status_moves_only_from_the_status_that_was_named(store: Store) -> None:
+    assert not store.move("a", Status.RUNNING, Status.DONE, 2.0)
+    assert store.get("a").status is Status.INITIALIZED
+    assert store.move("a", Status.INITIALIZED, Status.WAITING, 2.0)
+    assert [change.status for change in store.status_changes("a")] == [Status.INITIALIZED, Status.WAITING]
+
+
+def test_events_are_counted_once(store: Store) -> None:
+    store.record_events("a", 0, 100, {"progress": 0.5})
+    store.record_events("a", 0, 100, {"progress": 0.1})
+    assert store.get("a").summary == {"progress": 0.5}
+
+
+def test_an_unknown_job_raises(store: Store) -> None:
+    with pytest.raises(NoSuchJob, match="Job not found"):
+        store.get("b")
+
+
+def test_a_job_that_runs_or_is_read_cannot_be_deleted(store: Store) -> None:
+    assert not store.delete("a")
+    store.move("a", Status.INITIALIZED, Status.DONE, 2.0)
+    store.add("m", "generic-image-model", "model", "Net", "", 3.0, "a")
+    assert not store.delete("a")
+    store.move("m", Status.INITIALIZED, Status.ERROR, 4.0, cause="why")
+    assert store.delete("m")
+    assert store.delete("a")
+    assert store.all() == []
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path, store: Store) -> None:
+    store.move("a", Status.INITIALIZED, Status.ERROR, 2.0, cause="disk full", line=3)
+    store.rename("a", "New name")
+    store.close()
+    job = Store(tmp_path / "store.sqlite").get("a")
+    assert (job.name, job.status, job.cause, job.cause_line) == ("New name", Status.ERROR, "disk full", 3)
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, store: Store) -> None:
+    store._connection.execute("PRAGMA user_version=99")
+    store.close()
+    with pytest.raises(RuntimeError, match="Update"):
+        Store(tmp_path / "store.sqlite")

@@ -1,0 +1,88 @@
+"""HTTP in, pages and events out."""
+
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, g, url_for
+
+from jobs.predictions import Predictions
+from jobs.registry import job_kinds
+from jobs.resources import Resources, installed_gpus
+from jobs.scheduler import Scheduler
+from jobs.store import Store
+from webapp import datasets, errors, home, job_actions, live, models, paths, predict
+from webapp.access import AccessCheck
+from webapp.config import UPLOAD_LIMIT_BYTES, VERSION, Settings
+from webapp.services import Services
+
+log = logging.getLogger(__name__)
+
+HERE = Path(__file__).parent
+
+
+def create_app(settings: Settings) -> Flask:
+    """The whole web side, ready to serve; its scheduler is made but does not run yet."""
+    app = Flask(__name__, static_folder=str(_shipped("static")), template_folder=str(_shipped("templates")))
+    app.config["MAX_CONTENT_LENGTH"] = UPLOAD_LIMIT_BYTES
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    settings.make_folders()
+    store = Store(settings.database)
+    resources = Resources(tuple(installed_gpus()))
+    scheduler = Scheduler(settings.jobs_dir, store, resources)
+    app.extensions["layerscope"] = Services(settings, store, resources, scheduler, Predictions())
+    for blueprint in (home, job_actions, paths, predict, models, datasets):
+        app.register_blueprint(blueprint.blueprint)
+    errors.install(app)
+    live.install(app, scheduler)
+    _install_page_context(app)
+    # After Socket.IO has put itself in front of Flask, so that nothing is in front of this.
+    app.wsgi_app = AccessCheck(app.wsgi_app, settings.allowed_hosts)  # type: ignore[method-assign]
+    return app
+
+
+def _shipped(name: str) -> Path:
+    """Templates and static files: in the package when it was installed from a wheel, beside it in a checkout."""
+    packaged = HERE / name
+    return packaged if packaged.is_dir() else HERE.parent / name
+
+
+def _install_page_context(app: Flask) -> None:
+    @app.context_processor
+    def context() -> dict[str, Any]:
+        return {"version": VERSION, "menu": _menu(), "asset": asset, "csp_nonce": csp_nonce()}
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        if response.mimetype == "text/html":
+            nonce = f"'nonce-{csp_nonce()}'"
+            response.headers["Content-Security-Policy"] = (
+                f"default-src 'self'; img-src 'self' data: blob:; style-src 'self' {nonce}; script-src 'self' {nonce}; "
+                "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+            )
+        return response
+
+    def asset(name: str) -> str:
+        """The address of a built page script or style sheet; it changes with the file, so that browsers may keep it."""
+        built = Path(str(app.static_folder)) / "dist" / name
+        return url_for("static", filename=f"dist/{name}", v=built.stat().st_mtime_ns)
+
+
+def csp_nonce() -> str:
+    """The word that marks the scripts and styles of this one answer as ours."""
+    if "csp_nonce" not in g:
+        g.csp_nonce = secrets.token_urlsafe(16)
+    nonce: str = g.csp_nonce
+    return nonce
+
+
+def _menu() -> dict[str, list[dict[str, str]]]:
+    """The "new" menus: every installed kind of dataset and of model."""
+    menu: dict[str, list[dict[str, str]]] = {"dataset": [], "model": []}
+    for kind in job_kinds().values():
+        url = url_for(f"{kind.family}s.new", url=kind.url)
+        menu[kind.family].append({"category": kind.category, "label": kind.label, "url": url})
+    return menu

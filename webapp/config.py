@@ -1,0 +1,53 @@
+"""Settings of a server: what `layerscope serve` was told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+from jobs.specs import ServerPaths
+
+VERSION = version("layerscope")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+UPLOAD_LIMIT_BYTES = 64 * 2**20
+
+
+def default_data_dir() -> Path:
+    return platformdirs.user_data_path("layerscope")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`data_roots` are the folders that forms may name on the server, beside the data directory itself."""
+
+    data_dir: Path
+    data_roots: Sequence[Path] = ()
+    allowed_hosts: Sequence[str] = field(default=LOOPBACK_HOSTS)
+
+    @property
+    def jobs_dir(self) -> Path:
+        return self.data_dir / "jobs"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Pictures that a person sent, for as long as a predictor needs them."""
+        return self.data_dir / "uploads"
+
+    @property
+    def samples_dir(self) -> Path:
+        """Pictures that Layerscope made for "Try it with handwritten digits"."""
+        return self.data_dir / "samples"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "layerscope.sqlite"
+
+    @property
+    def paths(self) -> ServerPaths:
+        return ServerPaths((*self.data_roots, self.data_dir))
+
+    def make_folders(self) -> None:
+        for folder in (self.jobs_dir, self.uploads_dir, self.samples_dir):
+            folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,218 @@
+"""Dataset pages: make one, look at it, explore its pictures."""
+
+import io
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, abort, jsonify, redirect, render_template, request, send_file, url_for
+from flask.typing import ResponseReturnValue
+
+from jobs.errors import UserError
+from jobs.registry import JobKind, job_kinds
+from jobs.statuses import Status
+from webapp.errors import FormErrors, wants_json
+from webapp.exploring import count_labels, labels_of, page_of_records, record_as_file, split_databases
+from webapp.forms import make_form, parse, sent_values
+from webapp.job_view import JobView, job_view, status_of, view_of
+from webapp.services import services
+
+blueprint = Blueprint("datasets", __name__, url_prefix="/datasets")
+
+PAGE_SIZES = (10, 25, 50, 100)
+
+
+def kind_at(family: str, url: str) -> JobKind:
+    """The kind of dataset or model whose pages are at this address."""
+    for kind in job_kinds().values():
+        if kind.family == family and kind.url == url:
+            return kind
+    abort(HTTPStatus.NOT_FOUND, f"There is no kind of {family} at this address.")
+
+
+@blueprint.get("/<path:url>/new")
+def new(url: str) -> ResponseReturnValue:
+    kind = kind_at("dataset", url)
+    values: dict[str, Any] = {}
+    if clone := request.args.get("clone"):
+        values = job_view(clone).spec
+    elif source := request.args.get("from"):
+        values = _prebuilt_from(job_view(source))
+    return _form_page(kind, values)
+
+
+def _form_page(
+    kind: JobKind, values: dict[str, Any], errors: dict[str, list[str]] | None = None
+) -> ResponseReturnValue:
+    form = make_form(f"New {kind.title}", url_for("datasets.create", url=kind.url), kind.spec, values, errors)
+    return render_template(f"datasets/{kind.url}/new.html", form=form, kind=kind)
+
+
+def _prebuilt_from(job: JobView) -> dict[str, Any]:
+    """The fields of a generic dataset that uses what this dataset job made."""
+    splits = job.folder.read_dataset()["splits"]
+    folder = job.folder.path
+    return {
+        "dataset_name": f"{job.name}, generic",
+        "prebuilt_train_images": str(folder / splits["train"]["db"]),
+        "prebuilt_val_images": str(folder / splits["val"]["db"]) if "val" in splits else "",
+        "prebuilt_mean_file": str(folder / "mean.binaryproto"),
+    }
+
+
+@blueprint.post("/<path:url>")
+@blueprint.post("/<path:url>.json")
+def create(url: str) -> ResponseReturnValue:
+    kind = kind_at("dataset", url)
+    values = sent_values()
+    spec, errors = parse(kind.spec, values, services().settings.paths)
+    if spec is None:
+        if wants_json():
+            raise FormErrors(errors)
+        return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
+    job = job_view(services().scheduler.submit(spec))
+    return jsonify(id=job.id, name=job.name, status=job.status) if wants_json() else redirect(job.url)
+
+
+@blueprint.get("/<job_id>")
+def show(job_id: str) -> ResponseReturnValue:
+    job = _dataset(job_id)
+    if wants_json():
+        return show_json(job_id)
+    return render_template(
+        "datasets/show.html",
+        job=job,
+        dataset=_made(job),
+        paths=_paths(job),
+        models=[view_of(record) for record in services().store.children(job_id)],
+    )
+
+
+@blueprint.get("/<job_id>.json")
+def show_json(job_id: str) -> ResponseReturnValue:
+    job = _dataset(job_id)
+    made = _made(job)
+    answer = status_of(job) | {"directory": job.directory, "notes": job.notes, "dataset": made}
+    if made is not None and "labels" in made:
+        answer |= _classification_tasks(made)
+    return jsonify(answer)
+
+
+def _classification_tasks(made: dict[str, Any]) -> dict[str, Any]:
+    """What DIGITS's clients read of a classification dataset."""
+    channels, height, width = made["image_shape"]
+    splits = made["splits"]
+    counts = {f"{split}_count": splits.get(split, {}).get("entries", 0) for split in ("train", "val", "test")}
+    parse_task = {"name": "Parse Folder (train/val)", "label_count": len(made["labels"]), **counts}
+    create_tasks = [
+        {
+            "name": f"Create DB ({split})",
+            "entries": facts["entries"],
+            "image_width": width,
+            "image_height": height,
+            "image_channels": channels,
+            "backend": "lmdb",
+            "encoding": made["encoding"],
+            "compression": "none",
+        }
+        for split, facts in splits.items()
+    ]
+    return {"ParseFolderTasks": [parse_task], "CreateDbTasks": create_tasks}
+
+
+@blueprint.get("/summary")
+@blueprint.get("/summary.json")
+def summary() -> ResponseReturnValue:
+    """What the new-model page says of the chosen dataset."""
+    job = _dataset(request.args.get("job_id", ""))
+    made = _made(job) or {}
+    splits = made.get("splits", {})
+    return jsonify(
+        id=job.id,
+        name=job.name,
+        status=job.status,
+        url=job.url,
+        image_shape=made.get("image_shape"),
+        entries={split: facts["entries"] for split, facts in splits.items()},
+        mean=made.get("mean_picture") is not None,
+        mean_picture_url=url_for("job_actions.file", job_id=job.id, name="mean.jpg")
+        if made.get("mean_picture")
+        else None,
+    )
+
+
+@blueprint.get("/images/classification/explore")
+@blueprint.get("/generic/explore")
+@blueprint.get("/explore")
+def explore() -> ResponseReturnValue:
+    job = _dataset(request.args.get("job_id", ""))
+    if job.status != Status.DONE:
+        raise UserError(
+            f'The dataset "{job.name}" cannot be explored yet: its status should be Done and is {job.status}.'
+        )
+    databases = split_databases(job)
+    split = request.args.get("db", "train").removesuffix("_db")
+    if split not in databases:
+        raise UserError(f"This dataset has no database {split!r}. It has: {', '.join(databases)}.")
+    size = min(request.args.get("size", 25, type=int), max(PAGE_SIZES))
+    label = request.args.get("label", type=int)
+    names = labels_of(job)
+    counts = count_labels(job, split)
+    total = sum(counts.values()) if label is None else counts.get(label, 0)
+    pages = max(1, -(-total // max(1, size)))
+    page = min(max(0, request.args.get("page", 0, type=int)), pages - 1)
+    records = page_of_records(databases[split], page * size, size, label)
+    images = [
+        {
+            "index": record.index,
+            "key": record.key,
+            "label_name": names.get(record.label, str(record.label)),
+            "url": url_for("datasets.image", job_id=job.id, split=split, index=record.index),
+        }
+        for record in records
+    ]
+    labels = [
+        {"value": value, "name": names.get(value, str(value)), "count": counts[value]} for value in sorted(counts)
+    ]
+    return render_template("datasets/explore.html", job=job, db=split, dbs=list(databases), page=page, size=size,
+                           pages=pages, total=total, labels=labels, label=label, images=images,
+                           sizes=PAGE_SIZES)  # fmt: skip
+
+
+@blueprint.get("/<job_id>/image/<split>/<int:index>")
+def image(job_id: str, split: str, index: int) -> ResponseReturnValue:
+    """One picture of a database, as it is stored if a browser can show that."""
+    databases = split_databases(_dataset(job_id))
+    if split not in databases:
+        abort(HTTPStatus.NOT_FOUND, f"This dataset has no database {split!r}.")
+    content, mimetype = record_as_file(databases[split], index)
+    return send_file(io.BytesIO(content), mimetype=mimetype, max_age=3600)
+
+
+def _dataset(job_id: str) -> JobView:
+    job = job_view(job_id)
+    if job.family != "dataset":
+        abort(HTTPStatus.NOT_FOUND, "This job is no dataset.")
+    return job
+
+
+def _made(job: JobView) -> dict[str, Any] | None:
+    return job.folder.read_dataset() if job.folder.dataset.exists() else None
+
+
+def _paths(job: JobView) -> dict[str, str]:
+    """What a person may want to copy: absolute paths by what they are."""
+    made, folder = _made(job), job.folder.path
+    paths = {"Job directory": str(folder)}
+    if made is None:
+        return paths
+    for split, facts in made["splits"].items():
+        name = {"train": "Training", "val": "Validation", "test": "Test"}[split]
+        if "db" in facts:
+            paths[f"{name} images"] = str(folder / facts["db"])
+        else:
+            paths[f"{name} images"] = facts["images_db"]
+            if facts["labels_db"]:
+                paths[f"{name} labels"] = facts["labels_db"]
+    if made.get("mean_file"):
+        paths["Mean image"] = str(folder / made["mean_file"])
+    return paths

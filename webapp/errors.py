@@ -1,0 +1,74 @@
+"""One handler for what goes wrong, as a page or as JSON."""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from jobs.errors import BadImage, BadNetwork, EnvironmentFault, LayerscopeError, NoSuchJob, Refused, UserError
+
+log = logging.getLogger(__name__)
+
+# The first class that fits decides.
+ANSWERS: tuple[tuple[type[LayerscopeError], HTTPStatus, str], ...] = (
+    (NoSuchJob, HTTPStatus.NOT_FOUND, "Go to the home page to see the jobs that there are."),
+    (Refused, HTTPStatus.FORBIDDEN, "Nothing was changed."),
+    (BadNetwork, HTTPStatus.BAD_REQUEST, "Mend the network and try again."),
+    (BadImage, HTTPStatus.BAD_REQUEST, "Choose another picture and try again."),
+    (UserError, HTTPStatus.BAD_REQUEST, "Change what the message names and try again."),
+    (EnvironmentFault, HTTPStatus.INTERNAL_SERVER_ERROR, "See to what the message names, then try again."),
+    (LayerscopeError, HTTPStatus.INTERNAL_SERVER_ERROR, "The log of the job has the details."),
+)
+
+
+class FormErrors(Exception):
+    """What is wrong with the fields of a form that was sent as JSON or to a JSON address."""
+
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        self.errors = errors
+
+
+def wants_json() -> bool:
+    """DIGITS's rule: the address ends in .json, or Accept ranks JSON strictly above HTML."""
+    accepted = request.accept_mimetypes
+    return request.path.endswith(".json") or accepted["application/json"] > accepted["text/html"]
+
+
+def answer_error(error: Exception, status: int, advice: str) -> ResponseReturnValue:
+    message = str(error.description) if isinstance(error, HTTPException) else str(error)
+    if wants_json():
+        body: dict[str, object] = {"message": message, "type": type(error).__name__, "description": advice}
+        if isinstance(error, BadNetwork):
+            body |= {"line": error.line, "layer": error.layer}
+        return jsonify(error=body), status
+    title = error.name if isinstance(error, HTTPException) else HTTPStatus(status).phrase
+    return render_template("error.html", title=title, message=message, advice=advice, status=status), status
+
+
+def install(app: Flask) -> None:
+    @app.errorhandler(LayerscopeError)
+    def _ours(error: LayerscopeError) -> ResponseReturnValue:
+        status, advice = next((status, advice) for kind, status, advice in ANSWERS if isinstance(error, kind))
+        return answer_error(error, status, advice)
+
+    @app.errorhandler(FormErrors)
+    def _form(error: FormErrors) -> ResponseReturnValue:
+        return jsonify(errors=error.errors), HTTPStatus.BAD_REQUEST
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> ResponseReturnValue:
+        if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+            return error.get_response()
+        return answer_error(error, error.code, "Check the address, or go back to the home page.")
+
+    @app.errorhandler(Exception)
+    def _bug(error: Exception) -> ResponseReturnValue:
+        log.exception("A request failed.")
+        fault = RuntimeError(
+            f"This is a fault of Layerscope: {type(error).__name__}. The server's log has the details."
+        )
+        return answer_error(
+            fault, HTTPStatus.INTERNAL_SERVER_ERROR, "Try again; if it comes back, report it with the log."
+        )

@@ -1,0 +1,146 @@
+"""What a person can do with any job: follow, rename, annotate, clone, abort, delete."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, jsonify, redirect, request, send_from_directory, url_for
+from flask.typing import ResponseReturnValue
+
+from jobs.errors import LayerscopeError, NoSuchJob
+from jobs.events import read_events
+from jobs.registry import job_kind
+from webapp.job_view import job_view, status_of
+from webapp.services import services
+
+blueprint = Blueprint("job_actions", __name__)
+
+# What a job publishes for its page. Anything else in its folder stays where it is.
+PUBLISHED_FILES = ("mean.jpg",)
+LOG_PAGE_BYTES = 100_000
+
+
+@blueprint.get("/jobs/<job_id>")
+def show(job_id: str) -> ResponseReturnValue:
+    return redirect(job_view(job_id).url)
+
+
+@blueprint.get("/jobs/<job_id>/status")
+@blueprint.get("/datasets/<job_id>/status")
+@blueprint.get("/models/<job_id>/status")
+def status(job_id: str) -> ResponseReturnValue:
+    """DIGITS answered an unknown id with 200 here, and its clients rely on it."""
+    try:
+        job = job_view(job_id)
+    except NoSuchJob:
+        return jsonify(error="Job not found.")
+    return jsonify(error=None, status=job.status, name=job.name, type=job.title, cause=job.cause)
+
+
+@blueprint.get("/jobs/<job_id>/events")
+def events(job_id: str) -> ResponseReturnValue:
+    """Events from byte `since` on. Read after the state, so that a job that has ended has told all."""
+    state = status_of(job_view(job_id))
+    page = read_events(services().scheduler.folder(job_id).events, _offset())
+    return jsonify(events=page.events, since=page.since, next=page.next, more=page.more, status=state)
+
+
+@blueprint.get("/jobs/<job_id>/log")
+def log(job_id: str) -> ResponseReturnValue:
+    """The worker's output from byte `since` on; without it, the last of it. `download=1` sends the whole file."""
+    path = job_view(job_id).folder.log
+    if request.args.get("download"):
+        return send_from_directory(path.parent, path.name, as_attachment=True, download_name=f"{job_id}.log")
+    if not path.exists():
+        return jsonify(text="", next=0, size=0)
+    size = path.stat().st_size
+    since = _offset() if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
+    with path.open("rb") as file:
+        file.seek(since)
+        content = file.read(LOG_PAGE_BYTES)
+    return jsonify(text=content.decode(errors="replace"), next=since + len(content), size=size)
+
+
+def _offset() -> int:
+    since = request.args.get("since", default=0, type=int)
+    if since < 0:
+        abort(HTTPStatus.BAD_REQUEST, "The offset `since` must not be negative.")
+    return since
+
+
+@blueprint.get("/jobs/<job_id>/files/<name>")
+def file(job_id: str, name: str) -> ResponseReturnValue:
+    job = job_view(job_id)
+    if name not in PUBLISHED_FILES:
+        abort(HTTPStatus.NOT_FOUND, f"The job publishes no file {name!r}.")
+    return send_from_directory(job.folder.path, name)
+
+
+@blueprint.put("/jobs/<job_id>")
+@blueprint.put("/datasets/<job_id>")
+@blueprint.put("/models/<job_id>")
+def edit(job_id: str) -> ResponseReturnValue:
+    """Rename (`job_name`) or annotate (`job_notes`)."""
+    job = job_view(job_id)
+    store = services().store
+    if "job_name" in request.form:
+        name = request.form["job_name"].strip()
+        if not name:
+            abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
+        store.rename(job_id, name[:200])
+    if "job_notes" in request.form:
+        store.set_notes(job_id, request.form["job_notes"].strip()[:10_000])
+    services().scheduler.listeners.tell_change(job_id, "attribute")
+    return _sentence(f"{job.title} updated.")
+
+
+@blueprint.delete("/jobs/<job_id>")
+@blueprint.delete("/datasets/<job_id>")
+@blueprint.delete("/models/<job_id>")
+def delete(job_id: str) -> ResponseReturnValue:
+    services().scheduler.delete(job_id)
+    services().predictions.forget(job_id)
+    return _sentence("Job deleted.")
+
+
+@blueprint.post("/jobs/<job_id>/abort")
+@blueprint.post("/datasets/<job_id>/abort")
+@blueprint.post("/models/<job_id>/abort")
+def abort_one(job_id: str) -> ResponseReturnValue:
+    services().scheduler.abort(job_id)
+    return _sentence("Job aborted.")
+
+
+@blueprint.delete("/jobs")
+def delete_many() -> ResponseReturnValue:
+    """Delete `job_ids[]`. Models go before the datasets that they read, whatever the order of the list."""
+    ids = request.form.getlist("job_ids[]")
+    faults = _for_each(sorted(ids, reverse=True), services().scheduler.delete)
+    return _sentence("Jobs deleted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)
+
+
+@blueprint.post("/abort_jobs")
+def abort_many() -> ResponseReturnValue:
+    faults = _for_each(request.form.getlist("job_ids[]"), services().scheduler.abort)
+    return _sentence("Jobs aborted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)
+
+
+def _for_each(job_ids: list[str], act: Callable[[str], None]) -> list[str]:
+    """Act on each job; what could not be done, in sentences."""
+    faults = []
+    for job_id in job_ids:
+        try:
+            act(job_id)
+        except LayerscopeError as error:
+            faults.append(str(error))
+    return faults
+
+
+@blueprint.route("/clone/<job_id>", methods=["GET", "POST"])
+def clone(job_id: str) -> ResponseReturnValue:
+    """The "new" page of the job's kind, filled with what the job was asked."""
+    kind = job_kind(job_view(job_id).kind)
+    return redirect(url_for(f"{kind.family}s.new", url=kind.url, clone=job_id))
+
+
+def _sentence(text: str) -> Response:
+    return Response(text, mimetype="text/plain")

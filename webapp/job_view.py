@@ -1,0 +1,168 @@
+"""A job as pages, rows and JSON show it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask import url_for
+
+from jobs.folder import JobFolder
+from jobs.registry import job_kind
+from jobs.store import JobRecord
+from webapp.services import services
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What a job's page needs of it. `times` are (status, unix time) pairs, oldest first."""
+
+    record: JobRecord
+    times: list[tuple[str, float]]
+    spec: dict[str, Any]
+
+    @property
+    def folder(self) -> JobFolder:
+        return services().scheduler.folder(self.id)
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def notes(self) -> str:
+        return self.record.notes
+
+    @property
+    def kind(self) -> str:
+        return self.record.kind
+
+    @property
+    def title(self) -> str:
+        return job_kind(self.record.kind).title
+
+    @property
+    def family(self) -> str:
+        return self.record.family
+
+    @property
+    def status(self) -> str:
+        return self.record.status.value
+
+    @property
+    def status_css(self) -> str:
+        return self.record.status.css
+
+    @property
+    def cause(self) -> str | None:
+        return self.record.cause
+
+    @property
+    def line(self) -> int | None:
+        return self.record.cause_line
+
+    @property
+    def running(self) -> bool:
+        return self.record.status.is_running
+
+    @property
+    def created(self) -> float:
+        return self.record.created
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the job last began to run, until it ended or until now."""
+        began = next((moment for status, moment in reversed(self.times) if status == "Running"), self.record.created)
+        return max(0.0, (time.time() if self.running else self.times[-1][1]) - began)
+
+    @property
+    def progress(self) -> float:
+        """0 to 100."""
+        return round(100 * float(self.record.summary.get("progress", 0.0)), 1)
+
+    @property
+    def seconds_left(self) -> float | None:
+        left: float | None = self.record.summary.get("seconds_left")
+        return left if self.running else None
+
+    @property
+    def dataset_id(self) -> str | None:
+        return self.record.parent_id
+
+    @property
+    def directory(self) -> str:
+        return str(self.folder.path)
+
+    @property
+    def url(self) -> str:
+        return url_for(f"{self.family}s.show", job_id=self.id)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the job keeps on disk. Walks its folder."""
+        return sum(path.stat().st_size for path in Path(self.folder.path).rglob("*") if path.is_file())
+
+
+def job_view(job_id: str) -> JobView:
+    return view_of(services().store.get(job_id))
+
+
+def view_of(record: JobRecord) -> JobView:
+    service = services()
+    changes = [(change.status.value, change.time) for change in service.store.status_changes(record.id)]
+    return JobView(record, changes, service.scheduler.folder(record.id).read_spec())
+
+
+def status_of(job: JobView) -> dict[str, Any]:
+    """The state of a job as its page follows it."""
+    return {
+        "id": job.id,
+        "name": job.name,
+        "status": job.status,
+        "css": job.status_css,
+        "cause": job.cause,
+        "line": job.line,
+        "running": job.running,
+        "times": [{"status": status, "time": moment} for status, moment in job.times],
+        "progress": job.progress,
+        "seconds_left": job.seconds_left,
+        "elapsed": round(job.elapsed, 1),
+    }
+
+
+def table_row(record: JobRecord, began: float, changed: float, readers: int) -> dict[str, Any]:
+    """A row of the home page; the keys are DIGITS's where DIGITS had them."""
+    kind = job_kind(record.kind)
+    summary = record.summary
+    curves = {
+        f"{curve} {statistic}": summary[curve][statistic]
+        for curve in ("loss (train)", "loss (val)")
+        if curve in summary
+        for statistic in ("last", "min", "max")
+    }
+    return {
+        "id": record.id,
+        "name": record.name,
+        "group": record.group_name,
+        "notes": record.notes,
+        "type": record.family,
+        "kind": record.kind,
+        "title": kind.title,
+        "status": record.status.value,
+        "status_css": record.status.css,
+        "cause": record.cause,
+        "submitted": record.created,
+        "elapsed": round(max(0.0, (time.time() if record.status.is_running else changed) - began), 1),
+        "progress": round(100 * float(summary.get("progress", 0.0)), 1),
+        "seconds_left": summary.get("seconds_left") if record.status.is_running else None,
+        "dataset_id": record.parent_id,
+        "refs": readers,
+        "sparkline": summary.get("sparkline", {}).get("losses", []),
+        "url": url_for(f"{record.family}s.show", job_id=record.id),
+        **({"framework": "pytorch"} if record.family == "model" else {"backend": "lmdb"}),
+        **curves,
+    }

@@ -1,0 +1,201 @@
+"""Model pages: make one, try its network and its learning rate, watch it train."""
+
+import tempfile
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from jobs.errors import NoSuchJob, UserError
+from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.networks.starter import starter_network
+from jobs.predictions import check_network
+from jobs.registry import JobKind
+from jobs.statuses import Status
+from jobs.training.schedules import learning_rate_curve
+from webapp.config import VERSION
+from webapp.datasets import kind_at
+from webapp.errors import FormErrors, wants_json
+from webapp.forms import make_form, parse, sent_values
+from webapp.job_view import JobView, job_view, status_of, view_of
+from webapp.services import services
+
+blueprint = Blueprint("models", __name__, url_prefix="/models")
+
+# Kinds of dataset that a generic model can learn from.
+GENERIC_DATASETS = ("generic-image-dataset",)
+
+
+@blueprint.get("/<path:url>/new")
+def new(url: str) -> ResponseReturnValue:
+    kind = kind_at("model", url)
+    values: dict[str, Any] = {}
+    if clone := request.args.get("clone"):
+        values = job_view(clone).spec
+    elif dataset := request.args.get("dataset"):
+        values = {"dataset": dataset}
+    return _form_page(kind, values)
+
+
+def _form_page(
+    kind: JobKind, values: dict[str, Any], errors: dict[str, list[str]] | None = None
+) -> ResponseReturnValue:
+    datasets = _datasets()
+    if "dataset" not in values and datasets:
+        values = values | {"dataset": datasets[0].id}
+    if "custom_network" not in values:
+        values = values | {"custom_network": _starter(str(values.get("dataset", "")))}
+    form = make_form(f"New {kind.title.removeprefix('Generic ')}", url_for("models.create", url=kind.url), kind.spec, values,
+                     errors)  # fmt: skip
+    return render_template(f"models/{kind.url}/new.html", form=form, kind=kind, datasets=datasets,
+                           gpus=services().resources.gpus)  # fmt: skip
+
+
+def _datasets() -> list[JobView]:
+    """Datasets to choose from, newest first: what is done or will be."""
+    usable = (record for record in services().store.all() if record.kind in GENERIC_DATASETS)
+    return [view_of(record) for record in usable if record.status not in (Status.ERROR, Status.ABORTED)]
+
+
+def _starter(dataset_id: str) -> str:
+    """A network to begin with, for the images of the dataset, or for MNIST's when they are not known yet."""
+    shape = (1, 28, 28)
+    try:
+        folder = job_view(dataset_id).folder
+    except NoSuchJob:
+        return starter_network(shape)
+    return starter_network(tuple(folder.read_dataset()["image_shape"]) if folder.dataset.exists() else shape)
+
+
+@blueprint.post("/starter-network")
+def starter() -> ResponseReturnValue:
+    return jsonify(network=_starter(request.form.get("dataset", "")))
+
+
+@blueprint.post("/visualize-lr")
+def visualize_lr() -> ResponseReturnValue:
+    """The learning rate at each percent of training, as DIGITS sent it."""
+    schedule, errors = parse(LearningRateSchedule, {"kind": "schedule", **sent_values()}, services().settings.paths)
+    if schedule is None:
+        raise FormErrors(errors)
+    return jsonify(data={"columns": [["Learning Rate 0", *learning_rate_curve(schedule)]]})
+
+
+@blueprint.post("/visualize-network")
+def visualize_network() -> ResponseReturnValue:
+    """The layers of a pasted network, tried on the shape of its dataset; 400 with the line that is to blame."""
+    folder = job_view(request.form.get("dataset", "")).folder
+    if not folder.dataset.exists():
+        raise UserError("The dataset is not made yet, so the shape of its images is not known. Wait until it is Done.")
+    made = folder.read_dataset()
+    train = made["splits"]["train"]
+    crop = request.form.get("crop_size", type=int)
+    question = {
+        "text": request.form.get("custom_network", ""),
+        "image_shape": made["image_shape"],
+        "label_shape": train["label_shape"],
+        "label_dtype": "float32" if train["label_shape"] else "int64",
+        "crop_size": crop,
+        "n_classes": None,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
+            return jsonify(check_network(question, Path(scratch)))
+    except UserError as error:
+        body = {"message": str(error), "type": type(error).__name__}
+        place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}
+        return jsonify(error=body | place), HTTPStatus.BAD_REQUEST
+
+
+@blueprint.post("/<path:url>")
+@blueprint.post("/<path:url>.json")
+def create(url: str) -> ResponseReturnValue:
+    kind = kind_at("model", url)
+    values = sent_values()
+    spec, errors = parse(kind.spec, values, services().settings.paths)
+    if isinstance(spec, GenericImageModelSpec):
+        errors = _dataset_errors(spec)
+    if spec is None or errors:
+        if wants_json():
+            raise FormErrors(errors)
+        return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
+    job = job_view(services().scheduler.submit(spec))
+    return jsonify(_description(job)) if wants_json() else redirect(job.url)
+
+
+def _dataset_errors(spec: GenericImageModelSpec) -> dict[str, list[str]]:
+    """What of the form does not go with the chosen dataset."""
+    try:
+        dataset = job_view(spec.dataset)
+    except NoSuchJob:
+        return {"dataset": ["This dataset does not exist (any more). Choose another."]}
+    if dataset.kind not in GENERIC_DATASETS:
+        return {"dataset": [f'"{dataset.name}" is no generic dataset. Its page has a button that makes one from it.']}
+    if dataset.status in (Status.ERROR, Status.ABORTED):
+        return {"dataset": [f'"{dataset.name}" was not made: {dataset.cause or dataset.status}. Choose another.']}
+    if not dataset.folder.dataset.exists():
+        return {}
+    made = dataset.folder.read_dataset()
+    errors: dict[str, list[str]] = {}
+    if spec.use_mean != "none" and made["mean"] is None:
+        errors["use_mean"] = ['The dataset has no mean image. Choose "None" here, or give the dataset a mean file.']
+    smallest = min(made["image_shape"][1:])
+    if spec.crop_size is not None and spec.crop_size > smallest:
+        errors["crop_size"] = [f"The crop is larger than the images, whose smaller side has {smallest} pixels."]
+    return errors
+
+
+@blueprint.get("/<job_id>")
+def show(job_id: str) -> ResponseReturnValue:
+    job = _model(job_id)
+    if wants_json():
+        return show_json(job_id)
+    assert job.dataset_id is not None
+    try:
+        dataset_job = job_view(job.dataset_id)
+    except NoSuchJob:
+        dataset_job = None
+    siblings = [view_of(record) for record in services().store.children(job.dataset_id) if record.id != job_id]
+    return render_template("models/show.html", job=job, dataset_job=dataset_job, siblings=siblings,
+                           snapshots=job.folder.snapshot_epochs()[::-1])  # fmt: skip
+
+
+@blueprint.get("/<job_id>.json")
+def show_json(job_id: str) -> ResponseReturnValue:
+    job = _model(job_id)
+    return jsonify(
+        _description(job) | status_of(job) | {"snapshots": job.folder.snapshot_epochs(), "directory": job.directory}
+    )
+
+
+def _description(job: JobView) -> dict[str, Any]:
+    """A model by DIGITS's keys, blanks and all."""
+    epochs = job.folder.snapshot_epochs()
+    dataset = services().scheduler.folder(str(job.dataset_id))
+    made = dataset.read_dataset() if dataset.dataset.exists() else {}
+    shape = made.get("image_shape")
+    return {
+        "id": job.id,
+        "name": job.name,
+        "status": job.status,
+        "dataset_id": job.dataset_id,
+        "job id": job.id,
+        "creation time": str(datetime.fromtimestamp(job.created)),
+        "username": "",
+        "image dimensions": [shape[1], shape[2], shape[0]] if shape else None,
+        "mean file": Path(made["mean_file"]).name if made.get("mean_file") else "",
+        "snapshot file": job.folder.snapshot(epochs[-1]).name if epochs else "no snapshots",
+        "model file": "spec.json",
+        "framework": job.spec["framework"],
+        "layerscope version": VERSION,
+    }
+
+
+def _model(job_id: str) -> JobView:
+    job = job_view(job_id)
+    if job.family != "model":
+        abort(HTTPStatus.NOT_FOUND, "This job is no model.")
+    return job

@@ -1,0 +1,97 @@
+"""Test One: a picture of the user's own, through a network that was trained."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, abort, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+
+from jobs.errors import UserError
+from webapp.errors import wants_json
+from webapp.job_view import JobView, job_view
+from webapp.services import services
+
+blueprint = Blueprint("predict", __name__, url_prefix="/models/images/generic")
+
+COLORMAPS = ("jet", "viridis")
+
+
+@blueprint.post("/infer_one")
+@blueprint.post("/infer_one.json")
+def infer_one() -> ResponseReturnValue:
+    job = job_view(request.values.get("job_id", ""))
+    if job.family != "model":
+        abort(HTTPStatus.NOT_FOUND, "This job is no model.")
+    with _picture() as (path, name):
+        prediction = services().predictions.predict(
+            job.folder,
+            services().scheduler.folder(str(job.dataset_id)),
+            epoch=_epoch(job),
+            image=path,
+            show_visualizations=bool(request.values.get("show_visualizations")),
+            colormap=_colormap(),
+        )
+    prediction["image"] = name
+    if wants_json():
+        return jsonify(_as_json(prediction))
+    return render_template("models/infer_one.html", job=job, prediction=prediction)
+
+
+def _as_json(prediction: dict[str, Any]) -> dict[str, Any]:
+    """DIGITS's answer, and beside it what DIGITS did not measure."""
+    return {"outputs": prediction["outputs"], "error_of_reconstruction": prediction["error"],
+            "layers": prediction["layers"], "seconds": prediction["seconds"]}  # fmt: skip
+
+
+def _epoch(job: JobView) -> int:
+    """The snapshot that is asked for; without one, the newest."""
+    epochs = job.folder.snapshot_epochs()
+    if not epochs:
+        raise UserError("This model has no snapshot yet. Wait for the end of its first epoch.")
+    asked = request.values.get("snapshot_epoch", "")
+    try:
+        epoch = int(float(asked)) if asked.strip() else -1
+    except ValueError:
+        raise UserError(f"Unable to find snapshot for epoch={asked!r}: this is no number.") from None
+    if epoch == -1:
+        return epochs[-1]
+    if epoch not in epochs:
+        raise UserError(
+            f"Unable to find snapshot for epoch={epoch}. There are snapshots of: {', '.join(map(str, epochs))}."
+        )
+    return epoch
+
+
+def _colormap() -> str:
+    colormap = request.values.get("colormap", COLORMAPS[0])
+    if colormap not in COLORMAPS:
+        raise UserError(f"There is no colormap {colormap!r}; there are: {', '.join(COLORMAPS)}.")
+    return colormap
+
+
+@contextmanager
+def _picture() -> Iterator[tuple[Path, str]]:
+    """The picture to test and its name: uploaded, and then kept only for the test, or a path on the server."""
+    upload = request.files.get("image_file")
+    if upload is not None and upload.filename:
+        kept = services().settings.uploads_dir / secrets.token_hex(16)
+        try:
+            upload.save(kept)
+            yield kept, upload.filename
+        finally:
+            kept.unlink(missing_ok=True)
+        return
+    given = request.values.get("image_path", "").strip()
+    if not given:
+        raise UserError("must provide image_path or image_file: upload a picture or name one on the server.")
+    path = Path(given)
+    if not path.is_absolute() or not services().settings.paths.allows(path):
+        roots = ", ".join(str(root) for root in services().settings.paths.roots)
+        raise UserError(f"{given} lies outside the folders that this server may read ({roots}).")
+    if not path.is_file():
+        raise UserError(f"File does not exist: {given}")
+    yield path, path.name
