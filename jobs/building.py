@@ -94,9 +94,11 @@ def check_network(
 
     Weights, buffers and random numbers are left as they were.
     """
-    images, labels = _made_up_batch(image_shape, label_shape, torch.device(device))
+    device = torch.device(device)
+    images, labels = _made_up_batch(image_shape, label_shape, device)
+    gpus = [device] if device.type == "cuda" else []
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.model.buffers() if not _is_lazy(buffer)]
-    with torch.random.fork_rng(), traced(network.model) as trace, torch.enable_grad():
+    with torch.random.fork_rng(gpus), traced(network.model) as trace, torch.enable_grad():
         network.model.train()
         output = _try_forward(network, images, trace)
         _refuse_non_finite_layers(network, trace.calls)

@@ -68,13 +68,13 @@ def _histogram(values: Floats, low: float, high: float) -> dict[str, list[float]
     if not math.isfinite(high - low):
         return None
     if high <= low:
-        # All values are one value: it gets the middle of a bar chart of its own.
+        # All values are one value, which gets the middle.
         low, high = low - 0.5, high + 0.5
     try:
         counts, edges = np.histogram(values, BINS, (low, high))
     except ValueError:
-        # The values lie so close together that floats cannot tell twenty bins apart.
-        counts, edges = np.histogram(values, BINS, (low - 0.5, high + 0.5))
+        # Floats so close together, or so large, that no twenty bins fit between them.
+        return None
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 

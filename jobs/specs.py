@@ -13,12 +13,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 
-class JobSpec(BaseModel):
-    """Base of every spec. Unknown fields are dropped, because DIGITS's clients send some that we have no use for."""
+class FormFields(BaseModel):
+    """Fields as a form or a JSON body gives them. Unknown ones are dropped: DIGITS's clients send some."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", str_strip_whitespace=True, validate_default=True, protected_namespaces=()
     )
+
+
+class JobSpec(FormFields):
+    """Base of every spec: what one job is asked to do."""
 
     name_field: ClassVar[str]
     kind: str
@@ -91,6 +95,11 @@ def required_if(condition: bool, value: Any, message: str = "This field is requi
     if condition and value in (None, ""):
         raise PydanticCustomError("missing", "{message}", {"message": message})
     return value
+
+
+def digits_as_number(value: Any) -> Any:
+    """A form sends text; a choice between numbers needs the number."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 OptionalInt = Annotated[int | None, BeforeValidator(blank_is_none)]

@@ -25,8 +25,13 @@ T = TypeVar("T")
 ENDED = ("Done", "Aborted", "Error")
 
 
-def until(look: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
-    """What `look` returns as soon as that is true; fails after `seconds`."""
+def until(
+    look: Callable[[], T], seconds: float = 60.0, what: str = "", wait: Callable[[float], None] | None = None
+) -> T:
+    """What `look` returns as soon as that is true; fails after `seconds`.
+
+    `wait` passes some milliseconds between two looks: a browser's page has a way of its own.
+    """
     deadline = time.monotonic() + seconds
     while True:
         seen = look()
@@ -34,7 +39,10 @@ def until(look: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
             return seen
         if time.monotonic() > deadline:
             pytest.fail(f"Not so after {seconds} s: {what or look}; last seen: {seen!r}")
-        time.sleep(0.02)
+        if wait is None:
+            time.sleep(0.02)
+        else:
+            wait(50)
 
 
 def save_digits(folder: Path, count: int, size: int = 28) -> Path:
@@ -143,8 +151,9 @@ def start_server(data_dir: Path, *data_roots: Path) -> RunningServer:
 
 
 @pytest.fixture
-def server(tmp_path: Path, digit_folders: Path) -> Iterator[RunningServer]:
-    running = start_server(tmp_path / "data", tmp_path, digit_folders)
+def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A real server whose forms may name every folder that tests make."""
+    running = start_server(tmp_path / "data", tmp_path_factory.getbasetemp())
     yield running
     end_jobs(running)
     running.stop()

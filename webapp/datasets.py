@@ -60,7 +60,7 @@ def _prebuilt_from(job: JobView) -> dict[str, Any]:
 
 
 @blueprint.post("/<path:url>")
-@blueprint.post("/<path:url>.json")
+@blueprint.post("/<path:url>.json", endpoint="create_json")
 def create(url: str) -> ResponseReturnValue:
     kind = kind_at("dataset", url)
     values = sent_values()

@@ -9,9 +9,9 @@ from flask import request
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from jobs.specs import JobSpec, ServerPaths
+from jobs.specs import FormFields, JobSpec, ServerPaths
 
-Spec = TypeVar("Spec", bound=JobSpec)
+Spec = TypeVar("Spec", bound=FormFields)
 
 
 @dataclass(frozen=True)
@@ -160,4 +160,4 @@ def _sentence(fault: dict[str, Any]) -> str:
     template = sentences.get(fault["type"])
     if template is None or (fault["type"] == "missing" and "message" in limits):
         return str(fault["msg"])
-    return template.format(**limits)
+    return template.format(**{name: _as_text(limit) for name, limit in limits.items()})

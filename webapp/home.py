@@ -79,7 +79,11 @@ def try_it() -> ResponseReturnValue:
     )
     model = scheduler.submit(
         GenericImageModelSpec(
-            model_name="Autoencoder with a 50-node code", dataset=generic, custom_network=starter_network(DIGITS_SHAPE)
+            model_name="Autoencoder with a 50-node code",
+            dataset=generic,
+            # There are few digits: at the network's own batch size an epoch would be too few steps to learn much.
+            batch_size=10,
+            custom_network=starter_network(DIGITS_SHAPE),
         )
     )
     job = job_view(model)

@@ -78,7 +78,7 @@ def starter() -> ResponseReturnValue:
 @blueprint.post("/visualize-lr")
 def visualize_lr() -> ResponseReturnValue:
     """The learning rate at each percent of training, as DIGITS sent it."""
-    schedule, errors = parse(LearningRateSchedule, {"kind": "schedule", **sent_values()}, services().settings.paths)
+    schedule, errors = parse(LearningRateSchedule, sent_values(), services().settings.paths)
     if schedule is None:
         raise FormErrors(errors)
     return jsonify(data={"columns": [["Learning Rate 0", *learning_rate_curve(schedule)]]})
@@ -111,7 +111,7 @@ def visualize_network() -> ResponseReturnValue:
 
 
 @blueprint.post("/<path:url>")
-@blueprint.post("/<path:url>.json")
+@blueprint.post("/<path:url>.json", endpoint="create_json")
 def create(url: str) -> ResponseReturnValue:
     kind = kind_at("model", url)
     values = sent_values()

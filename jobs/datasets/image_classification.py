@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.registry import JobKind
-from jobs.specs import GroupName, JobName, JobSpec, OptionalInt, existing_folder, required_if
+from jobs.specs import GroupName, JobName, JobSpec, OptionalInt, digits_as_number, existing_folder, required_if
 
-Percent = Annotated[float, Field(ge=0, le=100)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 
 MIN_PER_CLASS = "Classes with fewer images are left out."
@@ -22,7 +22,7 @@ class ImageClassificationDatasetSpec(JobSpec):
     dataset_name: JobName = Field(title="Dataset name")
     group_name: GroupName = ""
 
-    resize_channels: Literal[1, 3] = Field(
+    resize_channels: Annotated[Literal[1, 3], BeforeValidator(digits_as_number)] = Field(
         3, title="Image type", json_schema_extra={"choices": {"1": "Grayscale", "3": "Color"}}
     )
     resize_width: Side = Field(256, title="Width", description="Every image gets this size, in pixels.")

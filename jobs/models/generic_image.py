@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 from pydantic_core import PydanticCustomError
 
 from jobs.registry import JobKind
-from jobs.specs import GroupName, JobName, JobSpec, OptionalInt, required_if
+from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalInt, required_if
 
 Solver = Literal["SGD", "NESTEROV", "ADAM", "ADAGRAD", "RMSPROP", "ADADELTA"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"]
@@ -27,7 +27,7 @@ def _percentages(value: Any) -> Any:
         raise PydanticCustomError("multistep", "Give percentages with commas between them, such as 50,85.") from None
 
 
-class LearningRateSchedule(JobSpec):
+class LearningRateSchedule(FormFields):
     """The learning rate as a function of the share of training that is done; DIGITS's seven policies."""
 
     learning_rate: float = Field(0.01, gt=0, allow_inf_nan=False, title="Base learning rate")
@@ -60,7 +60,7 @@ class LearningRateSchedule(JobSpec):
     lr_sigmoid_gamma: Factor = Field(0.1, title="Gamma", json_schema_extra={"policy": "sigmoid"})
 
 
-class GenericImageModelSpec(LearningRateSchedule):
+class GenericImageModelSpec(LearningRateSchedule, JobSpec):
     name_field: ClassVar[str] = "model_name"
 
     kind: Literal["generic-image-model"] = "generic-image-model"

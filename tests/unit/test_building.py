@@ -128,22 +128,29 @@ def network(params):
     assert "Own" in str(fault)
 
 
+HOOK = "lambda input, label: input"
+DETACHES = "class Own(nn.Module):\n  def forward(self, x): return x.detach()\n" + convolutions(
+    "nn.Conv2d(1, 1, 1), Own()"
+)
+RETURNS_3 = DETACHES.replace("x.detach()", "3")
+
+
 @pytest.mark.parametrize(
     ("text", "label_shape", "said"),
     [
-        (SEED.replace("lambda input, label: input", "lambda input, label: label"), (50,), "shape 1×28×28 for one image and the target 50"),
-        (SEED.replace("lambda input, label: input", "lambda input, label: label"), (), "the target one number"),
-        (SEED.replace("nn.MSELoss()", "None").replace("lambda input, label: input", "None"), (), "the default where a network names no loss"),
+        (SEED.replace(HOOK, "lambda input, label: label"), (50,), "shape 1×28×28 for one image and the target 50"),
+        (SEED.replace(HOOK, "lambda input, label: label"), (), "the target one number"),
+        (SEED.replace("nn.MSELoss()", "None").replace(HOOK, "None"), (), "the default where a network names no loss"),
         (SEED.replace("nn.MSELoss()", "nn.MSELoss(reduction='none')"), (), "must be one number"),
-        (SEED.replace("lambda input, label: input", "lambda input, label: input.bogus"), (), "bogus"),
+        (SEED.replace(HOOK, "lambda input, label: input.bogus"), (), "bogus"),
         (SEED.replace("nn.MSELoss()", "lambda output, target: bogus"), (), "line 9"),
         (SEED.replace("Scale(1 / 256)", "Scale(1e38), Scale(1e38)"), (), "values that are not finite"),
         (convolutions("nn.ReLU()"), (), "no parameters to learn"),
         ("def network(params): return dict(model=nn.Sequential(nn.LSTM(28, 3)))", (), "nn.LSTM(28 → 3)"),
-        ("class D(nn.Module):\n  def forward(s, x): return x.detach()\n" + convolutions("nn.Conv2d(1, 1, 1), D()"), (), "does not depend on the network's parameters"),
-        ("class D(nn.Module):\n  def forward(s, x): return 3\n" + convolutions("nn.Conv2d(1, 1, 1), D()"), (), "must return a tensor"),
+        (DETACHES, (), "does not depend on the network's parameters"),
+        (RETURNS_3, (), "must return a tensor"),
     ],
-)  # fmt: skip
+)
 def test_network_that_cannot_learn_is_refused(text, label_shape, said):
     assert said in str(fault_of(text, label_shape))
 
@@ -172,7 +179,11 @@ def test_lazy_layers_get_their_shape():
 
 
 def test_crop_is_what_the_network_sees():
-    text = "def network(params): return dict(model=nn.Sequential(nn.Flatten(), nn.Linear(params.input_shape[1]**2, 2), nn.LogSoftmax(1)))"
+    text = """
+def network(params):
+    values = params.input_shape[1] * params.input_shape[2]
+    return dict(model=nn.Sequential(nn.Flatten(), nn.Linear(values, 2), nn.LogSoftmax(1)))
+"""
     assert report_of(text, crop_size=20).layers[0].shape == [400]
 
 

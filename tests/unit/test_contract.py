@@ -142,7 +142,7 @@ def test_text_that_exits_is_a_fault():
         ("def network(params): return dict(model=nn.ReLU(), train_batch_size=True)", "whole number, 1 or more"),
         ("def network(params): return dict(model=nn.ReLU(), label_hook='x')", "`label_hook` is 'x' (str)"),
         ("def network(params): return params['input_shap']", "input_shap"),
-        ("\0", "cannot read this text"),
+        ("\0", "null bytes"),
     ],
 )
 def test_each_wrong_return_gets_its_sentence(text, said):

@@ -1,0 +1,1 @@
+"""Training: the loop, and the data, solvers, schedules and snapshots that it uses."""

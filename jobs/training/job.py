@@ -1,0 +1,313 @@
+"""One training, top to bottom: open the dataset, build the network, go through the epochs, keep snapshots."""
+
+import os
+import platform
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from jobs.building import NetworkReport, build_and_check
+from jobs.errors import BadNetwork, EnvironmentFault, StopRequested, UserError
+from jobs.events import in_words
+from jobs.folder import JobFolder
+from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.networks.contract import Network, is_memory_fault, network_fault
+from jobs.storage.arrays import open_split, read_mean
+from jobs.training.checkpoints import Position, save_snapshot
+from jobs.training.data import (
+    ImageData,
+    Preparation,
+    mean_to_subtract,
+    order_of_epoch,
+    put_on_device,
+    random_of_epoch,
+    steps_in_epoch,
+)
+from jobs.training.reporting import TrainingReport
+from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
+from jobs.worker import WorkerJob
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that stays the same from the first step to the last."""
+
+    job: WorkerJob
+    spec: GenericImageModelSpec
+    seed: int
+    device: torch.device
+    network: Network
+    optimizer: Optimizer
+    prepare: Preparation
+    train_data: ImageData
+    val_data: ImageData | None
+    batch_size: int
+    val_batch_size: int
+
+
+def train(job: WorkerJob) -> None:
+    """Do a generic image model job."""
+    spec = cast(GenericImageModelSpec, job.spec)
+    device = choose_device(spec.select_gpu)
+    use_processors(device)
+    dataset_folder = job.sibling(spec.dataset)
+    dataset = read_dataset(dataset_folder)
+    seed = choose_seed(job, spec.random_seed)
+    torch.manual_seed(seed)
+    with advice_on_memory():
+        network, report = build_and_check(
+            spec.custom_network,
+            dataset["image_shape"],
+            dataset["splits"]["train"]["label_shape"],
+            spec.crop_size,
+            device=device,
+        )
+        training = prepare_training(job, spec, seed, device, network, dataset_folder, dataset)
+        announce(training, report)
+        go_through_epochs(training)
+
+
+def choose_device(select_gpu: str) -> torch.device:
+    """The GPU that the scheduler made visible, or the CPU."""
+    if select_gpu == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda:0")
+
+
+def use_processors(device: torch.device) -> None:
+    """Set torch up for speed on this machine."""
+    # torch counts the machine's cores; a container or taskset may give us fewer, and more threads than cores is slow.
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
+    # Numbers next to zero, which ReLUs and decaying weights make, are slow on CPUs.
+    torch.set_flush_denormal(True)
+    # Every batch but the last has the same shape: let cuDNN find its fastest way once.
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+
+
+def read_dataset(folder: JobFolder) -> dict[str, Any]:
+    try:
+        dataset = folder.read_dataset()
+    except FileNotFoundError:
+        raise UserError(
+            f"The dataset {folder.id} is not there: it was deleted or is not finished. Choose another dataset."
+        ) from None
+    if "images" not in dataset["splits"].get("train", {}):
+        raise UserError(
+            f"The dataset {folder.id} is no generic image dataset. Make one from it first: New dataset › Images › Other."
+        )
+    return dataset
+
+
+def choose_seed(job: WorkerJob, wanted: int | None) -> int:
+    """The seed of the form, or one by chance, which is said so that the training can be repeated."""
+    seed = secrets.randbelow(2**32) if wanted is None else wanted
+    say(job, f"Random seed: {seed}.")
+    return seed
+
+
+def say(job: WorkerJob, text: str) -> None:
+    print(text)
+    job.events.write("message", level="info", text=text)
+
+
+def prepare_training(
+    job: WorkerJob,
+    spec: GenericImageModelSpec,
+    seed: int,
+    device: torch.device,
+    network: Network,
+    dataset_folder: JobFolder,
+    dataset: dict[str, Any],
+) -> Training:
+    """Images on the device and a solver over the weights."""
+    lr = solver_learning_rate(spec.solver_type, spec, 0)
+    return Training(
+        job=job,
+        spec=spec,
+        seed=seed,
+        device=device,
+        network=network,
+        optimizer=make_optimizer(spec.solver_type, network.model.parameters(), lr),
+        prepare=preparation(spec, network, dataset_folder, dataset, device),
+        train_data=open_data(dataset_folder, "train", device),
+        val_data=open_data(dataset_folder, "val", device) if dataset["splits"].get("val") else None,
+        batch_size=spec.batch_size or network.train_batch_size,
+        val_batch_size=spec.batch_size or network.validation_batch_size,
+    )
+
+
+def preparation(
+    spec: GenericImageModelSpec,
+    network: Network,
+    dataset_folder: JobFolder,
+    dataset: dict[str, Any],
+    device: torch.device,
+) -> Preparation:
+    """What is done to every image before this network sees it; UserError when the mean it asks for is not there."""
+    mean = None
+    if spec.use_mean != "none":
+        array = read_mean(dataset_folder)
+        if array is None:
+            raise UserError(
+                f"The model subtracts the mean ({spec.use_mean}), and the dataset has no mean file. "
+                'Set "Subtract mean" to none, or make a dataset with a mean image.'
+            )
+        if list(array.shape) != list(dataset["image_shape"]):
+            raise UserError(
+                f"The mean image has shape {tuple(array.shape)} and the images {tuple(dataset['image_shape'])}. "
+                "Make a dataset with the mean image of these images."
+            )
+        mean = mean_to_subtract(array, spec.use_mean, device)
+    return Preparation(mean, spec.crop_size or network.crop_size)
+
+
+def open_data(dataset_folder: JobFolder, split: Any, device: torch.device) -> ImageData:
+    arrays = open_split(dataset_folder, split)
+    return put_on_device(arrays.images, arrays.labels, device)
+
+
+def announce(training: Training, report: NetworkReport) -> None:
+    print(f"Network definition:\n{training.network.model}\nNetwork definition ends")
+    training.job.events.write(
+        "network",
+        layers=report.as_json()["layers"],
+        parameters=report.parameters,
+        device=str(training.device),
+        device_name=device_name(training.device),
+        steps_per_epoch=steps_in_epoch(len(training.train_data), training.batch_size),
+        epochs=training.spec.train_epochs,
+        batch_size=training.batch_size,
+        validation_batch_size=training.val_batch_size,
+        train_images=len(training.train_data),
+        validation_images=len(training.val_data) if training.val_data else 0,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or "CPU")
+
+
+def go_through_epochs(training: Training) -> None:
+    """The loop."""
+    spec, data, optimizer = training.spec, training.train_data, training.optimizer
+    steps = steps_in_epoch(len(data), training.batch_size)
+    position = Position(0, steps, steps * spec.train_epochs)
+    report = TrainingReport(training.job.events, position, len(data), training.device)
+    for epoch in range(1, spec.train_epochs + 1):
+        order = order_of_epoch(len(data), training.seed, epoch, spec.shuffle)
+        random = random_of_epoch(training.seed, epoch, training.device)
+        training.network.model.train()
+        for raw_images, labels in data.batches(order, training.batch_size):
+            stop_if_asked(training, report, position)
+            lr = solver_learning_rate(spec.solver_type, spec, position.percent)
+            set_learning_rate(optimizer, lr)
+            loss = do_step(training, training.prepare(raw_images, random), labels, position)
+            report.step(loss, lr, len(labels))
+            position = replace(position, step=position.step + 1)
+        is_last = epoch == spec.train_epochs
+        report.flush(is_last)
+        if is_due(epoch, spec.val_interval, is_last):
+            validate(training, position)
+        if is_due(epoch, spec.snapshot_interval, is_last) or is_last:
+            snapshot(training, position)
+
+
+def do_step(training: Training, images: Tensor, labels: Tensor, position: Position) -> Tensor:
+    """Forward, backward, update; the loss stays on the device."""
+    network, optimizer = training.network, training.optimizer
+    try:
+        output = network.model(images)
+        loss = network.loss(output, network.label_hook(images, labels))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        if is_memory_fault(error):
+            raise
+        raise step_fault(training, error, f"step {position.step + 1}, a batch of {len(labels)}") from error
+    optimizer.step()
+    return loss.detach()
+
+
+def step_fault(training: Training, error: Exception, where: str) -> BadNetwork:
+    """The network passed its check and fails now: say at which batch."""
+    fault = network_fault(error, training.network.filename)
+    return BadNetwork(f"{fault} (in {where})", fault.line)
+
+
+def stop_if_asked(training: Training, report: TrainingReport, position: Position) -> None:
+    """Between two steps: keep what was learnt, then stop."""
+    if not training.job.stop.is_set():
+        return
+    report.finish()
+    is_kept = position.step % position.steps_per_epoch == 0 and training.job.folder.snapshot(position.epoch).exists()
+    if position.step > 0 and not is_kept:
+        snapshot(training, position)
+    raise StopRequested
+
+
+def is_due(epoch: int, interval: int, is_last: bool) -> bool:
+    """Whether this epoch ends with it. 0 is never."""
+    return interval > 0 and (epoch % interval == 0 or is_last)
+
+
+def validate(training: Training, position: Position) -> None:
+    """The mean loss over the validation images, batch by batch as DIGITS took it."""
+    data, network = training.val_data, training.network
+    if data is None:
+        return
+    total = torch.zeros((), device=training.device)
+    network.model.eval()
+    with torch.no_grad():
+        for raw_images, labels in data.batches(torch.arange(len(data)), training.val_batch_size):
+            # A stop is met at the next step; no need to finish the validation for it.
+            if training.job.stop.is_set():
+                return
+            images = training.prepare(raw_images)
+            try:
+                total += network.loss(network.model(images), network.label_hook(images, labels))
+            except Exception as error:
+                if is_memory_fault(error):
+                    raise
+                raise step_fault(training, error, f"validation, a batch of {len(labels)}") from error
+    loss = total.item() / steps_in_epoch(len(data), training.val_batch_size)
+    training.job.events.write("validation", step=position.step, epoch=position.epochs_done, loss=in_words(loss))
+
+
+def snapshot(training: Training, position: Position) -> None:
+    schedule = training.spec.model_dump(include=set(LearningRateSchedule.model_fields) - {"kind"})
+    file = save_snapshot(
+        training.job.folder,
+        training.network.model,
+        training.optimizer,
+        position,
+        schedule,
+        training.seed,
+    )
+    training.job.events.write("snapshot", epoch=position.epoch, step=position.step, file=file)
+
+
+@contextmanager
+def advice_on_memory() -> Iterator[None]:
+    """Say what helps when the device or the machine has no memory left."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_fault(error):
+            raise
+        where = "The GPU" if isinstance(error, torch.OutOfMemoryError) else "The machine"
+        raise EnvironmentFault(
+            f"{where} has no memory left for this training. "
+            "Try a smaller batch size, smaller images or a smaller network."
+        ) from error

@@ -1,0 +1,73 @@
+"""The six solvers, with Torch7's constants rather than PyTorch's."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
+
+from jobs.models.generic_image import LearningRateSchedule, Solver
+from jobs.training.schedules import learning_rate
+
+WEIGHT_DECAY = 1e-4
+Parameters = list[nn.Parameter]
+
+
+def make_optimizer(solver: Solver, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+    """The solver over the parameters that learn. Weight decay is on all of them, biases too, as in Torch7."""
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    return SOLVERS[solver](learning, lr)
+
+
+def solver_learning_rate(solver: Solver, schedule: LearningRateSchedule, percent: float) -> float:
+    """What the solver gets at this share of training. ADADELTA's own rate is 1: only the curve's shape counts for it."""
+    rate = learning_rate(schedule, percent)
+    return rate / schedule.learning_rate if solver == "ADADELTA" else rate
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def _can_fuse(parameters: Parameters) -> bool:
+    """Whether one kernel can do the whole update, which saves several passes over the weights at every step."""
+    return all(
+        parameter.device.type in ("cpu", "cuda") and torch.is_floating_point(parameter) for parameter in parameters
+    )
+
+
+def _sgd(parameters: Parameters, lr: float) -> Optimizer:
+    # Dampening is Torch7's default; with PyTorch's, 0, steps are ten times larger and the seed's autoencoder dies.
+    return SGD(parameters, lr, momentum=0.9, dampening=0.9, weight_decay=WEIGHT_DECAY, fused=_can_fuse(parameters))
+
+
+def _nesterov(parameters: Parameters, lr: float) -> Optimizer:
+    return SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY, fused=_can_fuse(parameters))
+
+
+def _adam(parameters: Parameters, lr: float) -> Optimizer:
+    fused = _can_fuse(parameters)
+    return Adam(parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=fused)
+
+
+def _adagrad(parameters: Parameters, lr: float) -> Optimizer:
+    return Adagrad(parameters, lr, eps=1e-10, weight_decay=WEIGHT_DECAY)
+
+
+def _rmsprop(parameters: Parameters, lr: float) -> Optimizer:
+    return RMSprop(parameters, lr, alpha=0.99, eps=1e-8, weight_decay=WEIGHT_DECAY)
+
+
+def _adadelta(parameters: Parameters, lr: float) -> Optimizer:
+    return Adadelta(parameters, lr, rho=0.9, eps=1e-6, weight_decay=WEIGHT_DECAY)
+
+
+SOLVERS: dict[Solver, Callable[[Parameters, float], Optimizer]] = {
+    "SGD": _sgd,
+    "NESTEROV": _nesterov,
+    "ADAM": _adam,
+    "ADAGRAD": _adagrad,
+    "RMSPROP": _rmsprop,
+    "ADADELTA": _adadelta,
+}

@@ -1,0 +1,82 @@
+/* Elements from data. Text is always text, never HTML. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+export const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+/** The element of `el` with that `data-role`. */
+export const role = (el, name) => el.querySelector(`[data-role="${name}"]`);
+
+/** Set text only where it changes, so that selections and screen readers are left alone. */
+export function setText(node, text) {
+  if (node && node.textContent !== String(text)) node.textContent = String(text);
+}
+
+/** Call `work` at most once per frame, however often the returned function is called. */
+export function oncePerFrame(work) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    // A hidden tab gets no frames: draw when it is seen again, as the frame then comes.
+    requestAnimationFrame(() => {
+      asked = false;
+      work();
+    });
+  };
+}
+
+/** Call `work` now, and then at most every `milliseconds`, the last call never lost. */
+export function throttled(work, milliseconds) {
+  let timer = null;
+  let again = false;
+  const run = () => {
+    timer = setTimeout(() => {
+      timer = null;
+      if (again) {
+        again = false;
+        run();
+      }
+    }, milliseconds);
+    work();
+  };
+  return () => {
+    if (timer === null) run();
+    else again = true;
+  };
+}
+
+/** Call `work` when nothing has asked for it for `milliseconds`. */
+export function debounced(work, milliseconds) {
+  let timer = null;
+  return (...args) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...args), milliseconds);
+  };
+}
+
+/** Opens a <dialog> and answers whether the person said yes. */
+export function confirmed(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** The data that the server put into the page in a <script type="application/json">. */
+export function embedded(el, name) {
+  const script = el.querySelector(`script[data-role="${name}"]`);
+  return script ? JSON.parse(script.textContent) : null;
+}

@@ -1,0 +1,65 @@
+/* Numbers, times and sizes as people read them. */
+
+export const count = (value) => Number(value).toLocaleString("en");
+
+/** Four significant digits; the words "nan", "inf" and "-inf" as they are. */
+export function number(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value !== "number") return String(value);
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size >= 1e6 || size < 1e-4) return Number(value.toPrecision(3)).toExponential().replace("e+", "e");
+  if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+  return String(Number(value.toPrecision(4)));
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole === 0 && seconds > 0) return "< 1s";
+  const units = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+  const first = units.findIndex(([, size]) => whole >= size);
+  if (first < 0) return "0s";
+  const [[unit, size], next] = [units[first], units[first + 1]];
+  const rest = next ? Math.floor((whole % size) / next[1]) : 0;
+  return `${Math.floor(whole / size)}${unit}${rest ? ` ${rest}${next[0]}` : ""}`;
+}
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+export const timeOfDay = (seconds) => clock.format(new Date(seconds * 1000));
+
+export function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  return `${today ? "Today" : day.format(date)}, ${clock.format(date)}`;
+}
+
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let step = 0;
+  let rest = value;
+  while (rest >= 1024 && step < units.length - 1) {
+    rest /= 1024;
+    step += 1;
+  }
+  return `${rest >= 100 || step === 0 ? Math.round(rest) : rest.toFixed(1)} ${units[step]}`;
+}
+
+/** "1 × 28 × 28"; a list of shapes, for layers with several outputs, has commas between them. */
+export function shape(value) {
+  if (!Array.isArray(value)) return "–";
+  if (value.length === 0) return "number";
+  return Array.isArray(value[0]) ? value.map(shape).join(", ") : value.join(" × ");
+}
+
+/** Fills every <time data-time="unix seconds"> below `el`. */
+export function fillTimes(el) {
+  for (const node of el.querySelectorAll("time[data-time]")) {
+    const seconds = Number(node.dataset.time);
+    if (!seconds) continue;
+    node.dateTime = new Date(seconds * 1000).toISOString();
+    node.textContent = moment(seconds);
+  }
+}

@@ -1,0 +1,88 @@
+/* Rename, abort and delete a job; edit its notes. */
+
+import { confirmed, role, setText } from "./dom.js";
+import { send } from "./requests.js";
+
+export function mount(el) {
+  const { jobId } = el.dataset;
+  const line = role(el, "name-line");
+  const form = el.querySelector("form.rename");
+  const error = role(el, "action-error");
+
+  const editing = (on) => {
+    line.hidden = on;
+    form.hidden = !on;
+    if (on) {
+      form.elements.job_name.value = role(el, "name").textContent;
+      form.elements.job_name.select();
+    } else {
+      line.querySelector("button").focus();
+    }
+  };
+  const attempt = async (work) => {
+    error.hidden = true;
+    try {
+      await work();
+    } catch (problem) {
+      setText(error, problem.message);
+      error.hidden = false;
+    }
+  };
+
+  el.querySelector('[data-action="rename"]').addEventListener("click", () => editing(true));
+  el.querySelector('[data-action="cancel-rename"]').addEventListener("click", () => editing(false));
+  form.addEventListener("keydown", (event) => event.key === "Escape" && editing(false));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = form.elements.job_name.value.trim();
+    attempt(async () => {
+      if (!name) throw new Error("A job needs a name.");
+      await send("PUT", `/jobs/${jobId}`, { job_name: name });
+      for (const node of [role(el, "name"), role(el, "delete-name")]) setText(node, name);
+      const here = document.querySelector('.breadcrumb [aria-current="page"]');
+      setText(here, name);
+      editing(false);
+    });
+  });
+  role(el, "abort").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (await confirmed(role(el, "confirm-abort"))) attempt(() => send("POST", `/jobs/${jobId}/abort`));
+  });
+  el.querySelector('[data-action="delete"]').addEventListener("click", async () => {
+    if (!(await confirmed(role(el, "confirm-delete")))) return;
+    attempt(async () => {
+      await send("DELETE", `/jobs/${jobId}`);
+      location.assign("/");
+    });
+  });
+}
+
+export function mountNotes(el) {
+  const text = role(el, "text");
+  const form = role(el, "form");
+  const edit = el.querySelector('[data-action="edit"]');
+  const editing = (on) => {
+    form.hidden = !on;
+    text.hidden = on;
+    edit.hidden = on;
+    if (on) form.elements.job_notes.focus();
+    else edit.focus();
+  };
+  edit.addEventListener("click", () => editing(true));
+  el.querySelector('[data-action="cancel"]').addEventListener("click", () => {
+    form.elements.job_notes.value = text.textContent;
+    editing(false);
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const notes = form.elements.job_notes.value.trim();
+    try {
+      await send("PUT", `/jobs/${el.dataset.jobId}`, { job_notes: notes });
+      setText(text, notes);
+      setText(role(el, "error"), "");
+      editing(false);
+    } catch (problem) {
+      setText(role(el, "error"), problem.message);
+    }
+  });
+}

@@ -1,0 +1,84 @@
+/* Status badge, progress, times and cause of a job, kept up to date on its page. */
+
+import { h, role, setText } from "./dom.js";
+import { count, duration, fillTimes, moment, timeOfDay } from "./format.js";
+
+const WITH_END = new Set(["Done", "Aborted", "Error"]);
+
+/** Answers {applyStatus(status), applyEvent(event)}; events of other kinds are left to the page. */
+export function jobStatus(page) {
+  const badge = role(page, "status");
+  const title = document.title;
+  let progress = Number(role(page, "progress").value);
+  let secondsLeft = null;
+  let secondsLeftAt = 0;
+  let startedAt = null;
+  let running = page.dataset.running === "true";
+  let finalSeconds = null;
+
+  function showProgress(percent) {
+    progress = percent;
+    role(page, "progress").value = percent;
+    setText(role(page, "percent"), `${Math.floor(percent)} %`);
+    document.title = running && percent > 0 && percent < 100 ? `${Math.floor(percent)} % · ${title}` : title;
+  }
+
+  function showTimes() {
+    const now = Date.now() / 1000;
+    const left = secondsLeft === null ? null : Math.max(0, secondsLeft - (now - secondsLeftAt));
+    setText(role(page, "seconds-left"), running ? duration(left) : "–");
+    const elapsed = running && startedAt ? now - startedAt : finalSeconds;
+    setText(role(page, "elapsed"), duration(elapsed));
+  }
+
+  function showHistory(times) {
+    const items = times.map(({ status, time }) => h("li", null, h("span", { class: "status", "data-status": status }, status), h("time", { "data-time": time }, moment(time))));
+    role(page, "history").replaceChildren(...items);
+    fillTimes(role(page, "history"));
+  }
+
+  function applyStatus(status) {
+    if (status.deleted) return setText(badge, "Deleted");
+    running = status.running;
+    page.dataset.running = String(running);
+    badge.dataset.status = status.status;
+    setText(badge, status.status);
+    role(page, "abort").hidden = !running;
+    const failure = role(page, "failure");
+    failure.hidden = !status.cause;
+    setText(role(page, "cause"), status.cause ?? "");
+    const line = role(page, "cause-line");
+    line.hidden = !status.line;
+    if (status.line) line.replaceChildren(h("a", { href: `#line-${status.line}` }, `Line ${status.line} of the network`));
+    if (status.name) setText(role(page, "name"), status.name);
+    const times = status.times ?? [];
+    const started = times.findLast((entry) => entry.status === "Running")?.time ?? null;
+    const ended = times.findLast((entry) => WITH_END.has(entry.status))?.time ?? null;
+    startedAt = started;
+    finalSeconds = started && ended ? ended - started : (status.elapsed ?? null);
+    if (times.length) showHistory(times);
+    if (status.status === "Done") showProgress(100);
+    showTimes();
+  }
+
+  function applyEvent(event) {
+    if (event.type === "progress") {
+      showProgress(event.fraction * 100);
+      secondsLeft = event.seconds_left ?? null;
+      secondsLeftAt = event.time;
+      setText(role(page, "phase"), event.phase ?? "–");
+      const of = event.total ? ` of ${count(event.total)}` : "";
+      if (event.done !== undefined) setText(role(page, "done"), `${count(event.done)}${of}`);
+      showTimes();
+    } else if (event.type === "message") {
+      role(page, "messages").hidden = false;
+      const list = role(page, "message-list");
+      list.append(h("li", { "data-level": event.level }, h("time", null, timeOfDay(event.time)), h("span", null, event.text)));
+      while (list.children.length > 200) list.firstChild.remove();
+    }
+  }
+
+  setInterval(() => running && showTimes(), 1000);
+  showProgress(progress);
+  return { applyStatus, applyEvent };
+}

@@ -1,0 +1,88 @@
+/* Follows a job: every event once, in order, whether it comes through the socket or is read again over HTTP. */
+
+import { connect, heard } from "./connection.js";
+import { get } from "./requests.js";
+
+const POLL = 2000;
+
+/**
+ * Calls `onEvents(events)` with all events from the first on, and `onStatus(status)` when the job's status changed.
+ * The offset says what was applied; a socket message that does not continue at it makes us fetch the gap.
+ */
+export function followJob(jobId, { onEvents, onStatus }) {
+  const socket = connect();
+  let offset = 0;
+  let fetching = false;
+  let askAgain = false;
+  let running = true;
+  let gone = false;
+
+  function takeStatus(status) {
+    running = status.running;
+    onStatus(status);
+  }
+
+  async function catchUp() {
+    if (gone) return;
+    if (fetching) {
+      askAgain = true;
+      return;
+    }
+    fetching = true;
+    try {
+      let answer;
+      do {
+        askAgain = false;
+        answer = await get(`/jobs/${jobId}/events?since=${offset}`);
+        heard(!socket.connected);
+        offset = answer.next;
+        if (answer.events.length) onEvents(answer.events);
+      } while (answer.more || askAgain);
+      takeStatus(answer.status);
+    } catch (error) {
+      gone = error.status === 404;
+      if (gone) onStatus({ deleted: true });
+      else if (error.status === undefined) throw error; // ours: a bug must be seen
+    } finally {
+      fetching = false;
+    }
+  }
+
+  socket.on("connect", () => {
+    socket.emit("join", { room: jobId });
+    catchUp();
+  });
+  socket.on("job events", (message) => {
+    if (message.job_id !== jobId || message.next <= offset) return;
+    heard();
+    if (fetching || message.since !== offset) {
+      catchUp();
+      return;
+    }
+    offset = message.next;
+    onEvents(message.events);
+  });
+  socket.on("job update", (message) => {
+    if (message.job_id !== jobId) return;
+    heard();
+    if (message.update === "status" || message.update === "attribute") {
+      takeStatus(message);
+      // The last events may have come in one breath with the status, or been lost: ask once.
+      if (!message.running) catchUp();
+    } else if (message.update === "deleted") {
+      gone = true;
+      onStatus({ deleted: true });
+    }
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) catchUp();
+  });
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) catchUp();
+  });
+  setInterval(() => {
+    if (!socket.connected && running) catchUp();
+  }, POLL);
+  if (socket.connected) socket.emit("join", { room: jobId });
+  catchUp();
+}

@@ -1,0 +1,210 @@
+/* The page of a model: its curves, numbers, layers and snapshots, as the training writes them. */
+
+import { lineChart } from "../chart.js";
+import { h, oncePerFrame, role, setText, svg, throttled } from "../dom.js";
+import { bytes, count, number } from "../format.js";
+import { jobStatus } from "../job_status.js";
+import { layerView } from "../layers.js";
+import { followJob } from "../live.js";
+import { addSnapshot } from "../test_one.js";
+
+export function mount(page) {
+  const status = jobStatus(page);
+  const curves = lossCurves(page);
+  const apply = {
+    network: (event) => showNetwork(page, event),
+    usage: (event) => showUsage(page, event),
+    snapshot: (event) => showSnapshot(page, event.epoch),
+    train: curves.addTraining,
+    validation: curves.addValidation,
+    progress: (event) => showProgress(page, event),
+  };
+  followJob(page.dataset.jobId, {
+    onEvents(events) {
+      for (const event of events) {
+        status.applyEvent(event);
+        apply[event.type]?.(event);
+      }
+      curves.draw();
+      document.dispatchEvent(new Event("jobnews"));
+    },
+    onStatus(now) {
+      status.applyStatus(now);
+      document.dispatchEvent(new Event("jobnews"));
+    },
+  });
+}
+
+function showProgress(page, event) {
+  if (event.epoch !== undefined) setText(role(page, "epoch"), `${event.epoch.toFixed(event.epoch < 100 ? 1 : 0)} of ${page.dataset.epochs}`);
+  if (event.rate) {
+    const rate = event.unit === "steps" ? event.rate * (Number(page.dataset.batchSize) || 1) : event.rate;
+    setText(role(page, "rate"), count(Math.round(rate)));
+  }
+}
+
+function showNetwork(page, event) {
+  page.dataset.batchSize = event.batch_size;
+  page.dataset.epochs = event.epochs;
+  setText(role(page, "device"), event.device_name || event.device);
+  setText(role(page, "layer-totals"), `${event.layers.length} layers · ${count(event.parameters)} learned parameters · batches of ${event.batch_size}`);
+  role(page, "layer-view").replaceChildren(layerView(event.layers));
+}
+
+function showUsage(page, { cpu_percent: cpu, memory_bytes: used, memory_total: total, gpu }) {
+  const meter = (name, percent, text) => {
+    role(page, `${name}-meter`).value = Math.min(100, percent);
+    setText(role(page, name), text);
+  };
+  meter("cpu", cpu, `${Math.round(cpu)} %`);
+  meter("memory", (100 * used) / total, `${bytes(used)} / ${bytes(total)}`);
+  for (const name of ["gpu-row", "gpu-memory-row", "gpu-name"]) role(page, name).hidden = !gpu;
+  if (!gpu) return;
+  meter("gpu", gpu.utilization ?? 0, [gpu.utilization == null ? null : `${gpu.utilization} %`, gpu.temperature == null ? null : `${gpu.temperature} °C`].filter(Boolean).join(" · "));
+  meter("gpu-memory", (100 * gpu.memory_used) / gpu.memory_total, `${bytes(gpu.memory_used)} / ${bytes(gpu.memory_total)}`);
+  setText(role(page, "gpu-name"), gpu.name);
+}
+
+function showSnapshot(page, epoch) {
+  const list = role(page, "snapshot-list");
+  list.querySelector(".muted")?.remove();
+  const known = [...list.children].some((item) => Number(item.textContent) === epoch);
+  if (!known) list.prepend(h("span", null, epoch));
+  setText(role(page, "snapshot-count"), list.children.length);
+  addSnapshot(page.querySelector('[data-mount="test-one"]'), epoch);
+}
+
+const key = (name, dash) => svg("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" }, svg("line", { class: `key-${name}`, x1: 0, x2: 22, y1: 4, y2: 4, "stroke-dasharray": dash }));
+
+/** Columns of epoch, training loss, validation loss and learning rate, in the order of the epochs. */
+function lossCurves(page) {
+  const el = role(page, "curves");
+  const [epochs, losses, validations, rates] = [[], [], [], []];
+  const columns = { losses, validations, rates };
+  let notNumbers = 0;
+  let latest = {};
+  const readout = role(el, "readout");
+  const values = Object.fromEntries(["epoch", "train", "validation", "rate"].map((name) => [name, h("span", { class: "value" })]));
+  readout.append(
+    h("span", null, "epoch ", values.epoch), h("span", null, key("train"), "training ", values.train),
+    h("span", null, key("validation", "5 3"), "validation ", values.validation), h("span", null, "rate ", values.rate));
+
+  const cursor = { loss: null };
+  const showReadout = oncePerFrame(() => {
+    const [epoch, train, validation, rate] = cursor.loss ?? [latest.epoch, latest.train, latest.validation, latest.rate];
+    setText(values.epoch, epoch === undefined || epoch === null ? "–" : epoch.toFixed(2));
+    setText(values.train, number(train));
+    setText(values.validation, number(validation));
+    setText(values.rate, number(rate));
+  });
+  const nearest = (column, index) => {
+    for (let at = index; at >= 0; at -= 1) if (column[at] !== null) return column[at];
+    return null;
+  };
+  const onCursor = (under) => {
+    if (under === null) cursor.loss = null;
+    else {
+      const index = epochs.indexOf(under[0]);
+      cursor.loss = [under[0], nearest(losses, index), nearest(validations, index), nearest(rates, index)];
+    }
+    showReadout();
+  };
+  const xFormat = (epoch) => String(Number(epoch.toFixed(3)));
+  const lossChart = lineChart(role(el, "loss-chart"), {
+    series: [
+      { label: "Training", colour: "--series-train", width: 1.6 },
+      { label: "Validation", colour: "--series-validation", dash: [6, 4], points: true, width: 2 },
+    ],
+    sync: "training", xFormat, onCursor,
+  });
+  const rateChart = lineChart(role(el, "rate-chart"), { series: [{ label: "Learning rate", colour: "--series-rate" }], sync: "training", xFormat });
+
+  function insert(epoch, row) {
+    // Points come in order, but a validation may carry the epoch of a training point that comes a moment later.
+    let at = epochs.length;
+    while (at > 0 && epochs[at - 1] > epoch) at -= 1;
+    if (at > 0 && epochs[at - 1] === epoch && Object.keys(row).every((name) => columns[name][at - 1] === null)) {
+      for (const [name, value] of Object.entries(row)) columns[name][at - 1] = value;
+      return;
+    }
+    epochs.splice(at, 0, epoch);
+    for (const [name, column] of Object.entries(columns)) column.splice(at, 0, row[name] ?? null);
+  }
+
+  const plottable = (loss) => {
+    if (typeof loss === "number") return loss;
+    notNumbers += 1;
+    return null;
+  };
+
+  function addTraining(event) {
+    event.epoch.forEach((epoch, index) => insert(epoch, { losses: plottable(event.loss[index]), rates: event.learning_rate[index] }));
+    latest = { ...latest, epoch: event.epoch.at(-1), train: event.loss.at(-1), rate: event.learning_rate.at(-1) };
+    latest.first ??= event.loss[0];
+    el.dataset.points = Number(el.dataset.points) + event.epoch.length;
+    setText(role(page, "train-loss"), number(latest.train));
+  }
+
+  function addValidation(event) {
+    insert(event.epoch, { validations: plottable(event.loss) });
+    latest = { ...latest, validation: event.loss, validatedAt: event.epoch };
+    el.dataset.validationPoints = Number(el.dataset.validationPoints) + 1;
+    setText(role(page, "validation-loss"), number(event.loss));
+  }
+
+  const sentence = () => [
+    latest.train === undefined ? null : `Training loss ${number(latest.train)} at epoch ${latest.epoch.toFixed(1)}, from ${number(latest.first)} at the start.`,
+    latest.validation === undefined ? null : `Validation loss ${number(latest.validation)} at epoch ${number(latest.validatedAt)}.`,
+    notNumbers ? `${count(notNumbers)} value${notNumbers === 1 ? " is" : "s are"} not a number and not drawn.` : null,
+  ].filter(Boolean).join(" ");
+
+  const table = role(el, "as-table");
+  const fillTable = () => table.open && table.querySelector("tbody").replaceChildren(...rowsByEpoch(epochs, columns));
+  const showTable = throttled(fillTable, 1000);
+  const speak = throttled(() => setText(role(el, "spoken-summary"), sentence()), 20_000);
+  const summarize = throttled(() => {
+    if (latest.epoch !== undefined) setText(role(el, "summary"), sentence());
+    showTable();
+    speak();
+  }, 500);
+  table.addEventListener("toggle", fillTable);
+  el.addEventListener("click", (event) => {
+    const scale = event.target.dataset?.scale;
+    if (!scale) return;
+    for (const button of el.querySelectorAll("[data-scale]")) button.setAttribute("aria-pressed", String(button.dataset.scale === scale));
+    lossChart.setLogarithmic(scale === "log");
+  });
+  showReadout();
+
+  return {
+    addTraining,
+    addValidation,
+    draw() {
+      if (!epochs.length) return;
+      lossChart.set([epochs, losses, validations]);
+      rateChart.set([epochs, rates]);
+      showReadout();
+      summarize();
+    },
+  };
+}
+
+/** One row for each epoch: mean of its training points, its validation, its last learning rate. */
+function rowsByEpoch(epochs, { losses, validations, rates }) {
+  const rows = new Map();
+  epochs.forEach((at, index) => {
+    // The last step of an epoch is the epoch, whatever its fraction was rounded to.
+    const epoch = Math.max(1, Math.ceil(at - 1e-6));
+    const row = rows.get(epoch) ?? { sum: 0, n: 0, validation: null, rate: null };
+    if (losses[index] !== null) {
+      row.sum += losses[index];
+      row.n += 1;
+    }
+    row.validation = validations[index] ?? row.validation;
+    row.rate = rates[index] ?? row.rate;
+    rows.set(epoch, row);
+  });
+  return [...rows].map(([epoch, row]) => h("tr", null,
+    h("th", { scope: "row", class: "number" }, epoch), h("td", { class: "number" }, row.n ? number(row.sum / row.n) : "–"),
+    h("td", { class: "number" }, number(row.validation)), h("td", { class: "number" }, number(row.rate))));
+}

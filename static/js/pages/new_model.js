@@ -1,0 +1,97 @@
+/* The form of a model: dataset and its summary, starter network, editor, Visualize. */
+
+import { h, role } from "../dom.js";
+import { count, number, shape } from "../format.js";
+import { get, send } from "../requests.js";
+import { layerView } from "../layers.js";
+
+export async function mount(form) {
+  const { dataset } = form.elements;
+  const summary = role(form, "dataset-summary");
+  showDataset(dataset.value, summary);
+  const { codeEditor } = await import("../editor.js");
+  const editor = codeEditor(form.elements.custom_network);
+  form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
+  const starter = starterNetwork(form, editor);
+  mountVisualize(form, editor);
+  dataset.addEventListener("change", () => {
+    showDataset(dataset.value, summary);
+    starter.datasetChanged();
+  });
+  form.querySelector('[data-action="starter"]').addEventListener("click", () => starter.insert());
+}
+
+async function showDataset(id, el) {
+  el.replaceChildren();
+  if (!id) return;
+  try {
+    const data = await get(`/datasets/summary.json?job_id=${encodeURIComponent(id)}`);
+    const entries = Object.entries(data.entries).filter(([, n]) => n).map(([split, n]) => `${count(n)} ${split === "val" ? "validation" : split === "train" ? "training" : split}`);
+    const picture = data.mean_picture_url ? h("img", { class: "pixelated", src: data.mean_picture_url, alt: "Mean image" }) : null;
+    const parts = [`${shape(data.image_shape)} (channels × height × width)`, entries.join(", "), data.mean ? null : "No mean image: choose “Subtract mean: None”."];
+    el.replaceChildren(...[picture, h("p", null, parts.filter(Boolean).flatMap((part, index) => (index ? [h("br"), part] : [part])))].filter(Boolean));
+  } catch (error) {
+    el.replaceChildren(h("p", null, error.message));
+  }
+}
+
+/** The starter network follows the dataset for as long as nobody has changed it. */
+function starterNetwork(form, editor) {
+  let starter = null;
+  const fetchStarter = async () => {
+    const id = form.elements.dataset.value;
+    if (!id) return null;
+    try {
+      return (await send("POST", "/models/starter-network", { framework: form.elements.framework?.value ?? "pytorch", dataset: id })).network;
+    } catch {
+      return null; // a dataset that is not ready has none; the summary says why
+    }
+  };
+  const untouched = () => editor.text().trim() === "" || (starter !== null && editor.text() === starter);
+  const insert = async () => {
+    const text = await fetchStarter();
+    if (text === null) return;
+    starter = text;
+    editor.setText(text);
+    editor.clearError();
+  };
+  fetchStarter().then((text) => {
+    starter = text;
+    if (text !== null && editor.text().trim() === "") editor.setText(text);
+  });
+  return { insert, datasetChanged: () => untouched() && insert() };
+}
+
+function mountVisualize(form, editor) {
+  const button = form.querySelector('[data-action="visualize"]');
+  const panel = role(form, "network-check");
+  const show = (...nodes) => {
+    panel.hidden = false;
+    panel.replaceChildren(...nodes);
+  };
+
+  async function visualize() {
+    button.disabled = true;
+    editor.clearError();
+    panel.dataset.state = "busy";
+    show(h("p", { class: "muted" }, "Building the network and trying it on a batch…"));
+    const fields = Object.fromEntries(["framework", "custom_network", "dataset", "crop_size", "use_mean"].filter((name) => form.elements[name]).map((name) => [name, form.elements[name].value]));
+    try {
+      const answer = await send("POST", "/models/visualize-network", fields);
+      panel.dataset.state = "ok";
+      const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
+      show(h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer.layers));
+    } catch (error) {
+      const { line, layer } = error.body?.error ?? {};
+      panel.dataset.state = "error";
+      const where = [line ? `line ${line}` : null, layer ? `layer ${layer}` : null].filter(Boolean).join(", ");
+      show(h("div", { class: "alert alert-danger", role: "alert" }, h("strong", null, where ? `At ${where}: ` : "This network does not work yet: "), error.message));
+      if (line) editor.showError(line, error.message);
+    } finally {
+      panel.scrollIntoView({ block: "nearest" });
+      button.disabled = false;
+    }
+  }
+
+  button.addEventListener("click", visualize);
+}

@@ -1,0 +1,45 @@
+/* HTTP to our own server. What goes wrong comes back as an Error whose message is a sentence for the person. */
+
+export class RequestError extends Error {
+  constructor(message, status, body) {
+    super(message);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+function sentence(body, text, status) {
+  const error = body?.error;
+  if (typeof error === "string") return error;
+  if (error?.message) return error.message;
+  if (body?.errors) return Object.values(body.errors).flat().join(" ");
+  // DIGITS's PUT and DELETE answer a bare sentence; a page of HTML is none.
+  return text && text.length < 500 && !text.includes("<") ? text : `The server answered with status ${status}.`;
+}
+
+export async function request(url, options = {}) {
+  let response;
+  try {
+    response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new RequestError("The server does not answer. Is it still running?", 0, null);
+  }
+  const text = await response.text();
+  let body = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // A bare sentence.
+  }
+  if (!response.ok) throw new RequestError(sentence(body, text, response.status), response.status, body);
+  return body ?? text;
+}
+
+export const get = (url, options) => request(url, options);
+
+/** Sends `fields` as a form would: an object, a FormData, or a list of pairs. */
+export function send(method, url, fields = {}, options = {}) {
+  const pairs = fields instanceof FormData || Array.isArray(fields) ? fields : Object.entries(fields);
+  return request(url, { method, body: new URLSearchParams(pairs), ...options });
+}

@@ -1,0 +1,88 @@
+"""Mosaics by DIGITS's rules, one pixel a value."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.pictures import draw, draw_image, grid_of
+
+
+def pixels_of(picture) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.png))))
+
+
+@pytest.mark.parametrize(
+    ("count", "grid"),
+    [(1, (1, 1)), (2, (1, 2)), (3, (2, 2)), (50, (7, 8)), (300, (17, 18)), (784, (28, 28)), (20, (4, 5))],
+)
+def test_grid_is_as_square_as_can_be(count, grid):
+    assert grid_of(count) == grid
+
+
+def test_fifty_values_are_seven_by_eight_with_white_rest():
+    picture = draw(np.arange(50, dtype=np.float32), "jet")
+    assert (picture.width, picture.height, picture.colormap) == (7, 8, "jet")
+    assert (picture.minimum, picture.maximum) == (0, 49)
+    assert picture.values[0] == [0, 1, 2, 3, 4, 5, 6]
+    assert picture.values[7] == [49] + [None] * 6
+    pixels = pixels_of(picture)
+    assert pixels.shape == (8, 7, 3)
+    assert (pixels[7, 1:] == 255).all()
+    assert pixels[0, 0].tolist() == [0, 0, 127]
+    assert pixels[7, 0].tolist() == [127, 0, 0]
+
+
+def test_filters_are_tiles_with_white_gaps():
+    picture = draw(np.arange(20 * 25, dtype=np.float32).reshape(20, 1, 5, 5), "viridis")
+    assert (picture.width, picture.height) == (4 * 6 - 1, 5 * 6 - 1)
+    assert picture.values[0][:7] == [0, 1, 2, 3, 4, None, 25]
+    assert (pixels_of(picture)[5] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "colormap"),
+    [
+        ((1, 28, 28), (28, 28), "jet"),
+        ((3, 8, 6), (6, 8), "rgb"),
+        ((4, 3, 5, 5), (11, 11), "rgb"),
+        ((3, 4, 5, 5), (11, 11), "rgb"),
+        ((6, 5), (5, 6), "jet"),
+        ((2, 2, 1, 5, 5), (11, 11), "jet"),
+        ((), (1, 1), "jet"),
+        ((2000, 2000), (1200, 1200), "jet"),
+        ((1, 1300, 1300), (1200, 1200), "jet"),
+    ],
+)
+def test_each_shape_is_read_by_its_rule(shape, size, colormap):
+    picture = draw(np.random.default_rng(0).normal(size=shape), colormap="jet")
+    assert (picture.width, picture.height) == size
+    assert picture.colormap == colormap
+    assert pixels_of(picture).shape == (size[1], size[0], 3)
+
+
+def test_what_is_no_number_is_null():
+    picture = draw(np.array([1.0, np.nan, np.inf, 3.0]), "jet")
+    assert (picture.minimum, picture.maximum) == (1, 3)
+    assert picture.values == [[1, None], [None, 3]]
+    nothing = draw(np.full(4, np.nan), "jet")
+    assert (nothing.minimum, nothing.maximum) == (0, 0)
+
+
+def test_equal_values_have_one_colour():
+    assert len(np.unique(pixels_of(draw(np.full((1, 4, 4), 7.0), "jet")).reshape(-1, 3), axis=0)) == 1
+
+
+def test_large_pictures_carry_no_values():
+    assert draw(np.zeros((1, 64, 64)), "jet").values is not None
+    assert draw(np.zeros((1, 65, 64)), "jet").values is None
+
+
+def test_image_is_drawn_as_it_is():
+    grey = draw_image(np.full((1, 2, 2), 100, np.uint8))
+    assert (grey.colormap, grey.minimum, grey.maximum) == ("gray", 0, 255)
+    assert pixels_of(grey).tolist() == [[100, 100], [100, 100]]
+    colour = draw_image(np.stack([np.full((2, 2), value, np.uint8) for value in (1, 2, 3)]))
+    assert pixels_of(colour)[0, 0].tolist() == [1, 2, 3]
