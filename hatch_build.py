@@ -18,7 +18,6 @@ ESBUILD = (
     "node_modules/esbuild/bin/esbuild",
     "--bundle",
     "--minify",
-    "--sourcemap",
     "--target=es2022",
     "--format=esm",
     "--splitting",

@@ -23,6 +23,9 @@ def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
     """The environment of a child that keeps its caches in `scratch` and may use `device` ("cpu" or "gpu N")."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"HOME": str(scratch), "MPLCONFIGDIR": str(scratch / ".cache"), "PYTHONUNBUFFERED": "1"}
+    # One core is left to the server and the browser: torch's threads wait for each other busily, and when one of them
+    # has to share its core, all become many times slower.
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("gpu ") if device.startswith("gpu ") else ""
     return environment

@@ -8,6 +8,7 @@ import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from jobs.errors import LayerscopeError
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
 
@@ -58,7 +59,10 @@ def download_data_command(name: str, destination: Path, source: Path | None) -> 
         def show(done: int, total: int) -> None:
             bar.update(1000 * done // total - bar.pos)
 
-        download_data(name, destination, source, show)
+        try:
+            download_data(name, destination, source, show)
+        except LayerscopeError as error:
+            raise click.ClickException(str(error)) from error
 
 
 class Server(BaseApplication):  # type: ignore[misc]

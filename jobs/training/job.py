@@ -1,6 +1,5 @@
 """One training, top to bottom: open the dataset, build the network, go through the epochs, keep snapshots."""
 
-import os
 import platform
 import secrets
 from collections.abc import Iterator
@@ -83,8 +82,6 @@ def choose_device(select_gpu: str) -> torch.device:
 
 def use_processors(device: torch.device) -> None:
     """Set torch up for speed on this machine."""
-    # torch counts the machine's cores; a container or taskset may give us fewer, and more threads than cores is slow.
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), len(os.sched_getaffinity(0)))))
     # Numbers next to zero, which ReLUs and decaying weights make, are slow on CPUs.
     torch.set_flush_denormal(True)
     # Every batch but the last has the same shape: let cuDNN find its fastest way once.

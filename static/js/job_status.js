@@ -32,7 +32,7 @@ export function jobStatus(page) {
   }
 
   function showHistory(times) {
-    const items = times.map(({ status, time }) => h("li", null, h("span", { class: "status", "data-status": status }, status), h("time", { "data-time": time }, moment(time))));
+    const items = times.map(({ status, time }) => h("li", null, h("span", { class: `status status-${status.toLowerCase()}` }, status), h("time", { "data-time": time }, moment(time))));
     role(page, "history").replaceChildren(...items);
     fillTimes(role(page, "history"));
   }
@@ -42,6 +42,7 @@ export function jobStatus(page) {
     running = status.running;
     page.dataset.running = String(running);
     badge.dataset.status = status.status;
+    badge.className = `status status-${status.status.toLowerCase()}`;
     setText(badge, status.status);
     role(page, "abort").hidden = !running;
     const failure = role(page, "failure");

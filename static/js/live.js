@@ -40,18 +40,18 @@ export function followJob(jobId, { onEvents, onStatus }) {
       } while (answer.more || askAgain);
       takeStatus(answer.status);
     } catch (error) {
+      if (error.status === undefined) throw error; // ours: a bug must be seen
       gone = error.status === 404;
       if (gone) onStatus({ deleted: true });
-      else if (error.status === undefined) throw error; // ours: a bug must be seen
+      else setTimeout(catchUp, POLL); // whatever else tells of news may have come and gone meanwhile
     } finally {
       fetching = false;
     }
   }
 
-  socket.on("connect", () => {
-    socket.emit("join", { room: jobId });
-    catchUp();
-  });
+  // Read only once the room is joined: what is said between a read and the joining would be missed.
+  const join = () => socket.emit("join", { room: jobId }, catchUp);
+  socket.on("connect", join);
   socket.on("job events", (message) => {
     if (message.job_id !== jobId || message.next <= offset) return;
     heard();
@@ -83,6 +83,6 @@ export function followJob(jobId, { onEvents, onStatus }) {
   setInterval(() => {
     if (!socket.connected && running) catchUp();
   }, POLL);
-  if (socket.connected) socket.emit("join", { room: jobId });
-  catchUp();
+  if (socket.connected) join();
+  else catchUp();
 }
