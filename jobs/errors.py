@@ -1,5 +1,9 @@
 """Errors by who can act on them. The text of each is shown to a person as it stands."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LayerscopeError(Exception):
     """Root of the tree. `str(error)` says what was found, what was expected and what to do next."""
@@ -37,6 +41,14 @@ class EnvironmentFault(LayerscopeError):
     """The machine is short of something: disk, memory, a GPU."""
 
 
+class ChildEnded(EnvironmentFault):
+    """A child went before it had answered. `returncode` is Popen's: negative when a signal ended it."""
+
+    def __init__(self, message: str, returncode: int) -> None:
+        super().__init__(message)
+        self.returncode = returncode
+
+
 class StopRequested(LayerscopeError):
     """The job was asked to stop, and has reached a place where it can."""
 
@@ -47,3 +59,21 @@ class NoSuchJob(LayerscopeError):
 
 class Refused(LayerscopeError):
     """The request is understood, and against a rule that the message names."""
+
+
+DISK_FULL = "The disk of the data directory is full. Delete jobs that nobody needs, or make room on it, and try again."
+
+
+def is_disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def full_disk_in_words() -> Iterator[None]:
+    """Turn the system's "no space left" into an EnvironmentFault that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise EnvironmentFault(DISK_FULL) from error
+        raise

@@ -11,6 +11,9 @@ from typing import Any
 
 Event = dict[str, Any]
 
+# The exit status of a worker that could not even write its last event.
+STATUS_CANNOT_WRITE = os.EX_IOERR
+
 
 def in_words(value: float) -> float | str:
     """A number as strict JSON can hold it: NaN and the infinities become words."""
@@ -32,7 +35,20 @@ class EventWriter:
     def write(self, type: str, /, **fields: Any) -> None:
         """Append one event. The files that it names must be complete already."""
         event = {"type": type, "time": round(time.time(), 3), **fields}
-        self._file.write(json.dumps(event, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        text = json.dumps(event, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        # Names of files may be no UTF-8: what is shown and kept of them must be.
+        self._append(text.encode(errors="replace") + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        """Write the whole line or nothing of it: a full disk may take a part."""
+        end = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def sync(self) -> None:
         """Make what was written survive a loss of power."""

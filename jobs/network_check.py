@@ -1,9 +1,10 @@
 """The process behind Visualize: `python -P -m jobs.network_check` tries one network and says what it is made of.
 
-It reads one request, {"text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes"}, as a line of JSON
-on stdin, and writes one answer: the report of the network, or {"error": {"message", "type", "line", "layer"}}.
+It reads one request, {"text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes", "seconds"}, as a line
+of JSON on stdin, and writes one answer: the report of the network, or {"error": {"message", "type", "line", "layer"}}.
 """
 
+import math
 import resource
 import signal
 import sys
@@ -36,7 +37,9 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
         print(traceback.format_exc(), file=sys.stderr)
         return _error(error)
     except TookTooLong:
-        return _error(BadNetwork(f"The network was not ready after {LONGEST_SECONDS} seconds. Does it loop for ever?"))
+        return _error(
+            BadNetwork(f"The network was not ready after {_seconds(request):g} seconds. Does it loop for ever?")
+        )
     except (MemoryError, RuntimeError) as error:
         # Torch says "can't allocate memory" with a RuntimeError.
         print(traceback.format_exc(), file=sys.stderr)
@@ -51,22 +54,27 @@ def _error(error: LayerscopeError) -> dict[str, Any]:
     return {"error": found}
 
 
-def _limit_time() -> None:
+def _seconds(request: dict[str, Any]) -> float:
+    """How long the network may take."""
+    return float(request.get("seconds") or LONGEST_SECONDS)
+
+
+def _limit_time(allowed: float) -> None:
     def time_is_up(signal_number: int, frame: FrameType | None) -> NoReturn:
         raise TookTooLong
 
     signal.signal(signal.SIGALRM, time_is_up)
-    signal.alarm(LONGEST_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, allowed)
     # Code that never returns to Python hears no alarm; the kernel ends it. Threads add up, so that this comes later.
     used = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
-    seconds = used + 4 * LONGEST_SECONDS
+    seconds = used + math.ceil(4 * allowed)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
 
 
 def main() -> None:
     pipes = PrivatePipes()
     for request in pipes.requests():
-        _limit_time()
+        _limit_time(_seconds(request))
         pipes.answer(answer_to(request))
         return
 

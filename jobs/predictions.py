@@ -1,19 +1,24 @@
 """Keeps a few predictor processes warm, one a model, and the network check at hand."""
 
-import sys
+import logging
 import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import BadImage, BadNetwork, EnvironmentFault, LayerscopeError, UserError
+from jobs.errors import BadImage, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError, UserError
 from jobs.folder import JobFolder
 from jobs.processes import LineProcess
+
+log = logging.getLogger(__name__)
 
 WARM_PREDICTORS = 3
 ANSWER_SECONDS = 120.0
 CHECK_SECONDS = 60.0
+# The check ends by itself when its time is up, and knows what to say then. This is for one that cannot.
+CHECK_GRACE_SECONDS = 15.0
+LOG_TAIL_BYTES = 4000
 
 
 class WarmPredictor:
@@ -45,8 +50,8 @@ class Predictions:
         }
         with warm.turn:
             try:
-                answer = warm.process.ask(request, ANSWER_SECONDS)
-            except EnvironmentFault:
+                answer = _ask(warm.process, request, ANSWER_SECONDS)
+            except LayerscopeError:
                 self.forget(model.id)
                 raise
         raise_error_of(answer)
@@ -82,13 +87,32 @@ def check_network(request: dict[str, Any], scratch: Path) -> dict[str, Any]:
 
     Returns its layers; raises BadNetwork with the line that is to blame.
     """
-    check = LineProcess(["jobs.network_check"], scratch, sys.stderr.buffer)
-    try:
-        answer = check.ask(request, CHECK_SECONDS)
-    finally:
-        check.end()
+    # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
+    with (scratch / "check.log").open("w+b") as said:
+        check = LineProcess(["jobs.network_check"], scratch, said)
+        try:
+            answer = _ask(check, {**request, "seconds": CHECK_SECONDS}, CHECK_SECONDS + CHECK_GRACE_SECONDS)
+        except LayerscopeError:
+            said.seek(max(0, said.seek(0, 2) - LOG_TAIL_BYTES))
+            log.warning("A network check failed; it said last: %s", said.read().decode(errors="replace"))
+            raise
+        finally:
+            check.end()
     raise_error_of(answer)
     return answer
+
+
+def _ask(process: LineProcess, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The answer of a child that runs a user's network; BadNetwork when that made an end of its process."""
+    try:
+        return process.ask(request, seconds)
+    except ChildEnded as error:
+        if error.returncode < 0:
+            raise
+        raise BadNetwork(
+            f"The process that ran the network ended by itself with status {error.returncode}. Does the network call "
+            "os._exit, or raise what is no Exception? It must return from its functions instead."
+        ) from error
 
 
 def raise_error_of(answer: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.errors import EnvironmentFault
+from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
+from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 
 # What of the server's environment a child may see: what finds programs, libraries and GPUs, and no secrets.
@@ -23,6 +24,8 @@ def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
     """The environment of a child that keeps its caches in `scratch` and may use `device` ("cpu" or "gpu N")."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"HOME": str(scratch), "MPLCONFIGDIR": str(scratch / ".cache"), "PYTHONUNBUFFERED": "1"}
+    # Whatever the machine's language: a name or a user's print that it cannot write must not end the child.
+    environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     # One core is left to the server and the browser: torch's threads wait for each other busily, and when one of them
     # has to share its core, all become many times slower.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
@@ -74,6 +77,8 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool) -> str:
     """Why a child ended that did not say so itself. None: it was not ours to wait for."""
     if returncode is None:
         return "The worker ended without a word while the server was away. Its log has what it said last."
+    if returncode == STATUS_CANNOT_WRITE:
+        return DISK_FULL
     if returncode >= 0:
         return (
             f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last."
@@ -140,10 +145,13 @@ class LineProcess:
             line = b""
         except queue.Empty:
             self.end()
-            raise EnvironmentFault(f"There was no answer within {timeout:.0f} s, so the process was ended.") from None
+            raise EnvironmentFault(
+                f"There was no answer within {timeout:.0f} s, so the process was ended. Does the network loop for ever?"
+            ) from None
         if not line:
             returncode = self._process.wait()
-            raise EnvironmentFault(ending_in_words(returncode, out_of_memory_kills() > self._out_of_memory_kills))
+            killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
+            raise ChildEnded(ending_in_words(returncode, killed_for_memory), returncode)
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -7,12 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import EnvironmentFault, NoSuchJob, Refused
+from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import EventPage, read_events
 from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, signal_group, start_worker
@@ -81,12 +82,17 @@ class Scheduler:
     # What people ask for
 
     def submit(self, spec: JobSpec) -> str:
-        """Write the job's folder, enter it in the queue, and return its id."""
+        """Write the job's folder, enter it in the queue, and return its id. After an error there is nothing of it."""
         now = datetime.now().astimezone()
         kind = job_kind(spec.kind)
-        job_id = self._make_folder(spec, now)
-        self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
-                        spec.parent_id(self._jobs_dir))  # fmt: skip
+        with full_disk_in_words():
+            job_id = self._make_folder(spec, now)
+        try:
+            self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
+                            spec.parent_id(self._jobs_dir))  # fmt: skip
+        except BaseException:
+            shutil.rmtree(self.folder(job_id).path, ignore_errors=True)
+            raise
         self.listeners.tell_change(job_id, "added")
         self._wake.set()
         return job_id
@@ -95,9 +101,13 @@ class Scheduler:
         while (self._jobs_dir / (job_id := new_job_id(now))).exists():
             pass
         unfinished = JobFolder(self._jobs_dir / f".{job_id}.new")
-        unfinished.path.mkdir()
-        write_json(unfinished.spec, spec.model_dump(mode="json"))
-        publish(unfinished.path, self._jobs_dir / job_id)
+        try:
+            unfinished.path.mkdir()
+            write_json(unfinished.spec, spec.model_dump(mode="json"))
+            publish(unfinished.path, self._jobs_dir / job_id)
+        except BaseException:
+            shutil.rmtree(unfinished.path, ignore_errors=True)
+            raise
         return job_id
 
     def abort(self, job_id: str) -> None:
@@ -129,8 +139,10 @@ class Scheduler:
             raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
         # Out of sight in one step; what a crash leaves of the removal is no job any more.
         doomed = self._jobs_dir / f".{job_id}.deleted"
-        self.folder(job_id).path.rename(doomed)
-        shutil.rmtree(doomed)
+        # Somebody may have removed the folder by hand.
+        with suppress(FileNotFoundError):
+            self.folder(job_id).path.rename(doomed)
+            shutil.rmtree(doomed)
         self.listeners.tell_change(job_id, "deleted")
 
     # The rounds
@@ -179,9 +191,13 @@ class Scheduler:
         self._conclude(job, child, summary)
 
     def _is_alive(self, job_id: str, child: Child) -> bool:
-        if child.process is None:
-            return lock_is_held(self.folder(job_id).lock)
-        return child.process.poll() is None
+        """Whether anything of the job's worker is left. What a dead worker had started holds its lock, and is ended."""
+        ended = child.process is not None and child.process.poll() is not None
+        held = lock_is_held(self.folder(job_id).lock)
+        if ended and held:
+            assert child.process is not None
+            signal_group(child.process.pid, signal.SIGKILL)
+        return held or (child.process is not None and not ended)
 
     def _hear(self, job: JobRecord) -> dict[str, Any]:
         """Read what the worker said since, keep the gist, and pass it on; the new summary."""
@@ -198,19 +214,17 @@ class Scheduler:
             offset = page.next
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
-        # What the worker started may outlive it, and would hold its lock.
-        if child.process is not None:
-            signal_group(child.process.pid, signal.SIGKILL)
+        returncode = child.process.returncode if child.process else None
         outcome = summary.get("outcome")
         if outcome is not None:
             status, cause = OUTCOMES[outcome], summary.get("cause")
+        elif child.kill_at is not None and returncode == -signal.SIGTERM:
+            # It was asked before it could listen, and had done nothing yet.
+            status, cause = Status.ABORTED, None
         elif child.kill_at is not None:
-            status, cause = (
-                Status.ABORTED,
-                "It did not stop when asked and was ended by force. Its last snapshot is good.",
-            )
+            cause = "It did not stop when asked and was ended by force. What it had kept before is good."
+            status = Status.ABORTED
         else:
-            returncode = child.process.returncode if child.process else None
             killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
             status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory)
         if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
@@ -220,6 +234,9 @@ class Scheduler:
     def _try_to_start(self, job: JobRecord) -> None:
         if job.status is Status.INITIALIZED and self._move(job, Status.WAITING):
             job = self._store.get(job.id)
+        if not self.folder(job.id).spec.exists():
+            self._move(job, Status.ERROR, "Its folder is gone from the data directory. Make the job again.")
+            return
         if not self._parent_is_ready(job):
             return
         running = [other for other in self._store.active() if other.status is Status.RUNNING]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import NoSuchJob
+from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
 from jobs.statuses import ACTIVE, Status
 
 SCHEMA_VERSION = 1
@@ -89,8 +89,9 @@ class Store:
         if version == 0:
             self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         elif version > SCHEMA_VERSION:
-            raise RuntimeError(
-                f"The database has version {version}; this Layerscope knows {SCHEMA_VERSION}. Update it."
+            raise EnvironmentFault(
+                f"The list of jobs was written by a newer Layerscope (version {version}; this one knows {SCHEMA_VERSION}). "
+                "Update Layerscope, or name another data directory."
             )
 
     @contextmanager
@@ -99,10 +100,14 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                # Some errors, such as a full disk, have rolled back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise EnvironmentFault(DISK_FULL) from error
                 raise
-            self._connection.execute("COMMIT")
 
     def close(self) -> None:
         with self._lock:

@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from jobs.errors import BadNetwork, LayerscopeError, StopRequested
-from jobs.events import EventWriter
+from jobs.errors import DISK_FULL, BadNetwork, LayerscopeError, StopRequested, is_disk_full
+from jobs.events import STATUS_CANNOT_WRITE, EventWriter
 from jobs.folder import JobFolder, sign_lock, take_lock
 from jobs.registry import job_kind, parse_spec
 from jobs.specs import JobSpec
@@ -65,36 +66,45 @@ def _run_locked(folder: JobFolder) -> int:
         stop.set()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
-    events.write("started")
+    status = 0
     try:
-        spec = parse_spec(folder.read_spec())
-        run = pkgutil.resolve_name(job_kind(spec.kind).run)
-        run(WorkerJob(folder, spec, events, stop))
-    except StopRequested:
-        events.write("stopped")
-    except LayerscopeError as error:
-        print(traceback.format_exc(), file=sys.stderr)
-        line = error.line if isinstance(error, BadNetwork) else None
-        events.write("failed", cause=str(error), line=line)
-        return 1
-    except MemoryError:
-        print(traceback.format_exc(), file=sys.stderr)
-        events.write("failed", cause="The machine has no memory left for this job.", line=None)
-        return 1
-    except OSError as error:
-        print(traceback.format_exc(), file=sys.stderr)
-        events.write("failed", cause=f"The job could not use a file: {error}.", line=None)
-        return 1
-    except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
-        print(traceback.format_exc(), file=sys.stderr)
-        cause = f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."
-        events.write("failed", cause=cause, line=None)
-        return 1
-    else:
-        events.write("finished")
-    finally:
+        try:
+            events.write("started")
+            spec = parse_spec(folder.read_spec())
+            run = pkgutil.resolve_name(job_kind(spec.kind).run)
+            run(WorkerJob(folder, spec, events, stop))
+        except StopRequested:
+            events.write("stopped")
+        except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
+            status = 1
+            _log_trace(error)
+            events.write("failed", cause=cause_of(error), line=error.line if isinstance(error, BadNetwork) else None)
+        else:
+            events.write("finished")
         events.sync()
-    return 0
+    except OSError as error:
+        _log_trace(error)
+        return STATUS_CANNOT_WRITE
+    return status
+
+
+def cause_of(error: Exception) -> str:
+    """Why the job failed, for the person who made it."""
+    if isinstance(error, LayerscopeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "The machine has no memory left for this job."
+    if is_disk_full(error):
+        return DISK_FULL
+    if isinstance(error, OSError):
+        return f"The job could not use a file: {error}."
+    return f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."
+
+
+def _log_trace(error: Exception) -> None:
+    # The log is on the same disk as the job: when that is full, the trace is lost, and the cause must not be.
+    with suppress(OSError):
+        traceback.print_exception(error)
 
 
 if __name__ == "__main__":
