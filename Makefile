@@ -1,18 +1,23 @@
 # make run    set up what is missing, then serve http://127.0.0.1:5000
 # make test   set up what tests need, then run all of them
+# make seed   the whole walk of the README on MNIST, with its figures
 # make lint   what `make test` begins with: style, types, import directions
 
 PYTHON ?= python3
 BIN := .venv/bin
 PAGE_SOURCES := package.json package-lock.json hatch_build.py $(shell find static/js static/css -type f 2>/dev/null)
 
-.PHONY: run test lint format lock clean
+.PHONY: run test seed lint format lock clean
 
 run: .venv/.installed
 	$(BIN)/layerscope serve $(ARGS)
 
 test: .venv/.test-tools lint
 	$(BIN)/pytest $(ARGS)
+
+# The walk of the README at full size. DATA: what `layerscope download-data mnist DATA` wrote.
+seed: .venv/.test-tools
+	LAYERSCOPE_MNIST=$(abspath $(DATA)) $(BIN)/pytest tests/browser/test_full_seed.py -s
 
 lint: .venv/.test-tools
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, sync_playwright
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -60,7 +60,13 @@ class PictureKeeper:
         self._folder = Path(folder) if folder else None
         self._test = test.split("[", maxsplit=1)[0].removeprefix("test_")
 
-    def __call__(self, page: Page, name: str) -> None:
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=self._folder / f"{self._test}-{name}.png", full_page=True)
+    def __call__(self, seen: Page | Locator, name: str) -> None:
+        """Keep a whole page, or one part of it."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{self._test}-{name}.png"
+        if isinstance(seen, Page):
+            seen.screenshot(path=path, full_page=True)
+        else:
+            seen.screenshot(path=path)
