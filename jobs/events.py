@@ -91,7 +91,18 @@ def read_events(path: Path, since: int = 0, limit_bytes: int = 1_000_000) -> Eve
             more = os.fstat(file.fileno()).st_size > since + len(chunk)
     except FileNotFoundError:
         return EventPage([], since, since, False)
-    return EventPage([json.loads(line) for line in chunk.splitlines()], since, since + len(chunk), more and bool(chunk))
+    return EventPage([_parse(line) for line in chunk.splitlines()], since, since + len(chunk), more and bool(chunk))
+
+
+def _parse(line: bytes) -> Event:
+    """One line as an event. A line that is none becomes a warning: the lines after it still count."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if isinstance(event, dict) and isinstance(event.get("type"), str):
+        return event
+    return {"type": "message", "level": "warning", "text": f"A line of the job's events cannot be read: {line[:200]!r}"}
 
 
 def all_events(path: Path) -> Iterator[Event]:

@@ -2,12 +2,11 @@
 
 import logging
 import threading
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import BadImage, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError, UserError
+from jobs.errors import BadNetwork, ChildEnded, LayerscopeError
 from jobs.folder import JobFolder
 from jobs.processes import LineProcess
 
@@ -40,23 +39,29 @@ class Predictions:
     def predict(self, model: JobFolder, dataset: JobFolder, *, epoch: int, image: Path, show_visualizations: bool,
                 colormap: str) -> dict[str, Any]:  # fmt: skip
         """What the model of snapshot `epoch` makes of the picture. Raises the error that the predictor met."""
-        warm = self._predictor(model, dataset)
         request = {
-            "id": time.monotonic_ns(),
             "epoch": epoch,
             "image": str(image),
             "show_visualizations": show_visualizations,
             "colormap": colormap,
         }
-        with warm.turn:
-            try:
-                answer = _ask(warm.process, request, ANSWER_SECONDS)
-            except LayerscopeError:
-                self.forget(model.id)
-                raise
+        answer = None
+        while answer is None:
+            answer = self._ask_in_turn(self._predictor(model, dataset), model.id, request)
         raise_error_of(answer)
         prediction: dict[str, Any] = answer["prediction"]
         return prediction
+
+    def _ask_in_turn(self, warm: WarmPredictor, model_id: str, request: dict[str, Any]) -> dict[str, Any] | None:
+        """The predictor's answer; None when it had ended, to make room for another, before it was our turn."""
+        with warm.turn:
+            if not warm.process.alive:
+                return None
+            try:
+                return _ask(warm.process, request, ANSWER_SECONDS)
+            except LayerscopeError:
+                self._discard(model_id, warm)
+                raise
 
     def _predictor(self, model: JobFolder, dataset: JobFolder) -> WarmPredictor:
         with self._lock:
@@ -73,9 +78,16 @@ class Predictions:
     def forget(self, model_id: str) -> None:
         """End the predictor of a model, if there is one."""
         with self._lock:
-            warm = self._warm.pop(model_id, None)
+            warm = self._warm.get(model_id)
         if warm is not None:
-            warm.process.end()
+            self._discard(model_id, warm)
+
+    def _discard(self, model_id: str, warm: WarmPredictor) -> None:
+        """End this predictor, and leave alone another that may have taken its place."""
+        with self._lock:
+            if self._warm.get(model_id) is warm:
+                del self._warm[model_id]
+        warm.process.end()
 
     def close(self) -> None:
         for model_id in list(self._warm):
@@ -122,5 +134,12 @@ def raise_error_of(answer: dict[str, Any]) -> None:
         return
     if error["type"] == BadNetwork.__name__:
         raise BadNetwork(error["message"], error.get("line"), error.get("layer"))
-    kinds: dict[str, type[LayerscopeError]] = {kind.__name__: kind for kind in (BadImage, UserError, EnvironmentFault)}
-    raise kinds.get(error["type"], LayerscopeError)(error["message"])
+    raise _kinds_of(LayerscopeError).get(error["type"], LayerscopeError)(error["message"])
+
+
+def _kinds_of(kind: type[LayerscopeError]) -> dict[str, type[LayerscopeError]]:
+    """An error class and all below it, by name."""
+    found = {kind.__name__: kind}
+    for below in kind.__subclasses__():
+        found |= _kinds_of(below)
+    return found

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from jobs.building import cropped_shape
-from jobs.errors import LayerscopeError, UserError
+from jobs.errors import BadNetwork, LayerscopeError, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
 from jobs.layers import LayerRow, activation_rows, array_of, find_code, weight_rows
@@ -244,7 +244,8 @@ def serve(pipes: PrivatePipes, model_folder: JobFolder, dataset_folder: JobFolde
             answer["prediction"] = predictor.predict(read_request(request))
         except LayerscopeError as error:
             print(traceback.format_exc(), file=sys.stderr)
-            answer["error"] = {"message": str(error), "type": type(error).__name__}
+            place = {"line": error.line, "layer": error.layer} if isinstance(error, BadNetwork) else {}
+            answer["error"] = {"message": str(error), "type": type(error).__name__, **place}
         except Exception as error:  # noqa: BLE001  the rim of the loop: the next image may be better
             print(traceback.format_exc(), file=sys.stderr)
             message = f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."

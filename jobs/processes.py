@@ -30,6 +30,8 @@ def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
     # has to share its core, all become many times slower.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
     if device is not None:
+        # NVML counts GPUs by their place on the bus, CUDA by their speed unless it is told.
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("gpu ") if device.startswith("gpu ") else ""
     return environment
 
@@ -83,7 +85,7 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool) -> str:
         return (
             f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last."
         )
-    if killed_for_memory:
+    if killed_for_memory and returncode == -signal.SIGKILL:
         return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
     number = -returncode
     return SIGNALS_IN_WORDS.get(number) or f"Ended by signal {number} ({signal.strsignal(number) or 'unknown'})."

@@ -14,7 +14,7 @@ class JobKind:
 
     `title` is DIGITS's name of the job type. `category` and `label` place the kind in the menus; `url` is where its
     "new" page and its form live below `/datasets` or `/models`. `run` names, as `module:function`, what the worker
-    calls with its `WorkerJob`; it is imported in the worker only.
+    calls with its `WorkerJob`; it is imported in the worker only. `feeds` is the kind of model that can learn from a dataset.
     """
 
     id: str
@@ -25,6 +25,7 @@ class JobKind:
     url: str
     spec: type[JobSpec]
     run: str
+    feeds: str | None = None
 
 
 @cache

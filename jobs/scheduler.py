@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
-from jobs.events import EventPage, read_events
+from jobs.events import Event, EventPage, read_events
 from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, signal_group, start_worker
 from jobs.registry import job_kind
@@ -43,7 +43,7 @@ class Child:
 
 @dataclass
 class Listeners:
-    """Who wants to know. Called in the scheduler's thread; a fault in one is logged and stops nothing."""
+    """Who wants to know. Called in the thread in which it happens; a fault in one is logged and stops nothing."""
 
     events: list[Callable[[str, EventPage], None]] = field(default_factory=list)
     changes: list[Callable[[str, str], None]] = field(default_factory=list)
@@ -64,13 +64,18 @@ class Listeners:
 
 
 class Scheduler:
-    """Owns the queue. `poll` does one round; `start` does rounds in a thread until `close`."""
+    """Owns the queue. `poll` does one round; `start` does rounds in a thread until `close`.
+
+    Requests and rounds take turns at a job, so that nobody meets a job between two of its states.
+    """
 
     def __init__(self, jobs_dir: Path, store: Store, resources: Resources) -> None:
         self._jobs_dir = jobs_dir
         self._store = store
         self._resources = resources
         self._children: dict[str, Child] = {}
+        self._complaints: dict[str, str] = {}
+        self._turn = threading.RLock()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -112,18 +117,17 @@ class Scheduler:
 
     def abort(self, job_id: str) -> None:
         """Ask a job to stop. A running worker gets SIGTERM, and SIGKILL when it has not ended after a grace time."""
-        job = self._store.get(job_id)
-        if not job.status.is_running:
-            raise Refused("Job not aborted: it does not run.")
-        if job.status is not Status.RUNNING:
-            cause = "Aborted before it began."
-            if self._store.move(job_id, job.status, Status.ABORTED, time.time(), cause=cause):
-                self.listeners.tell_change(job_id, "status")
+        with self._turn:
+            job = self._store.get(job_id)
+            if not job.status.is_running:
+                raise Refused("Job not aborted: it does not run.")
+            if job.status is not Status.RUNNING:
+                self._move(job, Status.ABORTED, "Aborted before it began.")
                 return
-        self._signal(job_id, signal.SIGTERM)
-        child = self._children.get(job_id)
-        if child is not None and child.kill_at is None:
-            child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
+            child = self._child(job_id)
+            self._signal(job_id, signal.SIGTERM)
+            if child.kill_at is None:
+                child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
 
     def delete(self, job_id: str) -> None:
         """Forget a job and remove its folder. Refused while it runs, and while other jobs read it."""
@@ -135,8 +139,9 @@ class Scheduler:
             raise Refused(
                 f'Cannot delete "{job.name}" because {len(readers)} {verb} on it: {names}. Delete those first.'
             )
-        if not self._store.delete(job_id):
-            raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
+        with self._turn:
+            if not self._store.delete(job_id):
+                raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
         # Out of sight in one step; what a crash leaves of the removal is no job any more.
         doomed = self._jobs_dir / f".{job_id}.deleted"
         # Somebody may have removed the folder by hand.
@@ -148,8 +153,15 @@ class Scheduler:
     # The rounds
 
     def start(self) -> None:
+        self._sweep()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
+
+    def _sweep(self) -> None:
+        """Remove what a server that died had not finished making or removing, and that is no job (any more)."""
+        for pattern in (".*.new", ".*.deleted"):
+            for leftover in self._jobs_dir.glob(pattern):
+                shutil.rmtree(leftover)
 
     def close(self) -> None:
         """Stop the rounds. Workers go on; the next server takes them up again."""
@@ -171,23 +183,37 @@ class Scheduler:
         """One round: hear the running jobs, end those that ended, start those that can."""
         for job in self._store.active():
             try:
-                if job.status is Status.RUNNING:
-                    self._attend(job)
-                else:
-                    self._try_to_start(job)
-            except Exception:
-                log.exception("Job %s could not be attended.", job.id)
+                with self._turn:
+                    self._take_turn(job.id)
+            except Exception as error:
+                # Once: it comes back in every round until somebody mends it, as with a full disk.
+                if self._complaints.get(job.id) != str(error):
+                    self._complaints[job.id] = str(error)
+                    log.exception("Job %s could not be attended.", job.id)
+
+    def _take_turn(self, job_id: str) -> None:
+        job = self._store.get(job_id)
+        if job.status is Status.RUNNING:
+            self._attend(job)
+        elif job.status.is_running:
+            self._try_to_start(job)
+
+    def _child(self, job_id: str) -> Child:
+        """The worker of a running job. One that is unknown here was started by an earlier server."""
+        return self._children.setdefault(job_id, Child(None, out_of_memory_kills()))
 
     def _attend(self, job: JobRecord) -> None:
-        # A job that runs and is unknown here was started by an earlier server.
-        child = self._children.setdefault(job.id, Child(None, out_of_memory_kills()))
+        child = self._child(job.id)
         # Ask before reading: no event can come after the last read of a worker that was dead before it.
         alive = self._is_alive(job.id, child)
         summary = self._hear(job)
         if alive:
-            if child.kill_at is not None and time.monotonic() > child.kill_at:
-                self._signal(job.id, signal.SIGKILL)
-            return
+            if child.kill_at is None or time.monotonic() < child.kill_at:
+                return
+            self._signal(job.id, signal.SIGKILL)
+            # What hid from the signal in a session of its own may hold the lock for ever; the job itself is over.
+            if time.monotonic() < child.kill_at + STOP_GRACE_SECONDS:
+                return
         self._conclude(job, child, summary)
 
     def _is_alive(self, job_id: str, child: Child) -> bool:
@@ -207,11 +233,19 @@ class Scheduler:
             if not page.events:
                 return summary
             for event in page.events:
-                apply_event(summary, event)
+                self._apply(job.id, summary, event)
             self._store.record_events(job.id, page.since, page.next, summary)
             self.listeners.tell_events(job.id, page)
             self.listeners.tell_change(job.id, "progress")
             offset = page.next
+
+    @staticmethod
+    def _apply(job_id: str, summary: dict[str, Any], event: Event) -> None:
+        """Fold one event in. A strange one, which pasted code may have written, must not keep the job from ending."""
+        try:
+            apply_event(summary, event)
+        except (KeyError, TypeError, ValueError):
+            log.exception("Job %s said something strange: %r", job_id, event)
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
         returncode = child.process.returncode if child.process else None
@@ -276,7 +310,7 @@ class Scheduler:
         return moved
 
     def _signal(self, job_id: str, number: signal.Signals) -> None:
-        child = self._children.get(job_id)
-        pid = child.process.pid if child and child.process else lock_holder(self.folder(job_id).lock)
+        child = self._child(job_id)
+        pid = child.process.pid if child.process else lock_holder(self.folder(job_id).lock)
         if pid is not None:
             signal_group(pid, number)

@@ -4,7 +4,7 @@ A field's `title` is its label, its `description` the help beside it. Rules that
 are field validators, which see the fields above theirs in `info.data`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -44,8 +44,12 @@ class ServerPaths:
     roots: Sequence[Path]
 
     def allows(self, path: Path) -> bool:
-        """Whether `path`, with every link followed, lies in one of the roots."""
-        real = path.resolve()
+        """Whether `path`, with every link followed, lies in one of the roots. What cannot be followed lies in none."""
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError, ValueError):
+            # Links in a ring, or a character that no path can have.
+            return False
         return any(real.is_relative_to(root.resolve()) for root in self.roots)
 
 
@@ -76,16 +80,26 @@ def server_path(value: str, info: ValidationInfo) -> Path:
     return path
 
 
+def is_there(look: Callable[[], bool]) -> bool:
+    """What `path.is_dir` or the like says, with a sentence for a path that cannot be looked at."""
+    try:
+        return look()
+    except OSError as error:
+        raise PydanticCustomError(
+            "path", "The path cannot be read: {reason}.", {"reason": error.strerror or str(error)}
+        ) from error
+
+
 def existing_folder(value: str, info: ValidationInfo) -> Path:
     path = server_path(value, info)
-    if isinstance(info.context, ServerPaths) and not path.is_dir():
+    if isinstance(info.context, ServerPaths) and not is_there(path.is_dir):
         raise PydanticCustomError("path", "Folder does not exist: {path}", {"path": str(path)})
     return path
 
 
 def existing_file(value: str, info: ValidationInfo) -> Path:
     path = server_path(value, info)
-    if isinstance(info.context, ServerPaths) and not path.is_file():
+    if isinstance(info.context, ServerPaths) and not is_there(path.is_file):
         raise PydanticCustomError("path", "File does not exist: {path}", {"path": str(path)})
     return path
 

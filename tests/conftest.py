@@ -122,12 +122,12 @@ class RunningServer:
         self.process.wait(timeout=20)
 
 
-def start_server(data_dir: Path, *data_roots: Path) -> RunningServer:
-    """Serve `data_dir` on a free port; returns when it answers."""
+def start_server(data_dir: Path, *data_roots: Path, port: int = 0) -> RunningServer:
+    """Serve `data_dir` on that port, or on a free one; returns when it answers."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "server.log"
     roots = [argument for root in data_roots for argument in ("--data-root", str(root))]
-    command = [sys.executable, "-m", "webapp.cli", "serve", "--port", "0", "--data-dir", str(data_dir), *roots]
+    command = [sys.executable, "-m", "webapp.cli", "serve", "--port", str(port), "--data-dir", str(data_dir), *roots]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"}

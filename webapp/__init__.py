@@ -14,7 +14,7 @@ from jobs.scheduler import Scheduler
 from jobs.store import Store
 from webapp import datasets, errors, home, job_actions, live, models, paths, predict
 from webapp.access import AccessCheck
-from webapp.config import UPLOAD_LIMIT_BYTES, VERSION, Settings
+from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
 from webapp.services import Services
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ def create_app(settings: Settings) -> Flask:
     """The whole web side, ready to serve; its scheduler is made but does not run yet."""
     app = Flask(__name__, static_folder=str(_shipped("static")), template_folder=str(_shipped("templates")))
     app.config["MAX_CONTENT_LENGTH"] = UPLOAD_LIMIT_BYTES
+    # A network of the length that its field allows, as a form encodes it.
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_LIMIT_BYTES
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     settings.make_folders()
     store = Store(settings.database)

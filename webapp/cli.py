@@ -1,19 +1,27 @@
 """The command `layerscope`."""
 
+import errno
 import logging
+import socket
+import sqlite3
+import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from jobs.errors import LayerscopeError
+from jobs.folder import take_lock
+from jobs.store import Store
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
 
 THREADS = 256  # every open page holds one for its socket
 SHUTDOWN_GRACE_SECONDS = 2
+PREDECESSOR_SECONDS = 5  # what is left of a server that was killed ends by itself within this time
 
 
 @click.group()
@@ -42,7 +50,56 @@ def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, .
         allowed_hosts=(*LOOPBACK_HOSTS, *allowed_hosts),
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
-    Server(settings, host, port).run()
+    _check_data_dir(settings)
+    _check_address(host, port)
+    with _hold_data_dir(settings):
+        Server(settings, host, port).run()
+
+
+def _check_data_dir(settings: Settings) -> None:
+    """Refuse to start where nothing can be kept. gunicorn would only say that its worker did not boot."""
+    try:
+        settings.make_folders()
+        Store(settings.database).close()
+        with tempfile.TemporaryFile(dir=settings.jobs_dir):
+            pass
+    except (OSError, sqlite3.Error, LayerscopeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise click.ClickException(
+            f"The data directory {settings.data_dir} cannot be used: {reason.rstrip('.')}. "
+            "Mend that, or name another one with --data-dir."
+        ) from error
+
+
+def _hold_data_dir(settings: Settings) -> BinaryIO:
+    """Keep other servers away from the data directory for as long as the returned file is open, here or in a fork."""
+    deadline = time.monotonic() + PREDECESSOR_SECONDS
+    while (lock := take_lock(settings.data_dir / "server.lock")) is None:
+        if time.monotonic() > deadline:
+            raise click.ClickException(
+                f"Another Layerscope serves {settings.data_dir}. Open that one, or stop it, or name another data "
+                "directory with --data-dir."
+            )
+        time.sleep(0.1)
+    return lock
+
+
+def _check_address(host: str, port: int) -> None:
+    """Refuse to start where nobody could be answered. gunicorn would try again and again."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            # As gunicorn does: connections of a server that has just ended do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        reason = "another program listens there" if in_use else error.strerror or str(error)
+        raise click.ClickException(
+            f"Port {port} of {host} cannot be served: {reason}. "
+            "If that is Layerscope already, open it; else choose another port with --port, or --port 0 for any free one."
+        ) from error
 
 
 @main.command("download-data")

@@ -12,6 +12,7 @@ from jobs.specs import ServerPaths
 VERSION = version("layerscope")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 UPLOAD_LIMIT_BYTES = 64 * 2**20
+FORM_LIMIT_BYTES = 8 * 2**20
 
 
 def default_data_dir() -> Path:

@@ -1,35 +1,36 @@
 """Dataset pages: make one, look at it, explore its pictures."""
 
 import io
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, abort, jsonify, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from jobs.errors import UserError
+from jobs.errors import EnvironmentFault, UserError
 from jobs.registry import JobKind, job_kinds
 from jobs.statuses import Status
 from webapp.errors import FormErrors, wants_json
-from webapp.exploring import count_labels, labels_of, page_of_records, record_as_file, split_databases
+from webapp.exploring import PAGE_SIZES, explore_page, record_as_file, split_databases
 from webapp.forms import make_form, parse, sent_values
 from webapp.job_view import JobView, job_view, status_of, view_of
 from webapp.services import services
 
 blueprint = Blueprint("datasets", __name__, url_prefix="/datasets")
 
-PAGE_SIZES = (10, 25, 50, 100)
-
 
 def kind_at(family: str, url: str) -> JobKind:
     """The kind of dataset or model whose pages are at this address."""
     for kind in job_kinds().values():
-        if kind.family == family and kind.url == url:
+        # DIGITS answered with and without a slash at the end.
+        if kind.family == family and kind.url == url.rstrip("/"):
             return kind
     abort(HTTPStatus.NOT_FOUND, f"There is no kind of {family} at this address.")
 
 
 @blueprint.get("/<path:url>/new")
+@blueprint.get("/<path:url>/new.json", endpoint="new_json")
 def new(url: str) -> ResponseReturnValue:
     kind = kind_at("dataset", url)
     values: dict[str, Any] = {}
@@ -44,13 +45,19 @@ def _form_page(
     kind: JobKind, values: dict[str, Any], errors: dict[str, list[str]] | None = None
 ) -> ResponseReturnValue:
     form = make_form(f"New {kind.title}", url_for("datasets.create", url=kind.url), kind.spec, values, errors)
+    if wants_json():
+        return jsonify(asdict(form))
     return render_template(f"datasets/{kind.url}/new.html", form=form, kind=kind)
 
 
 def _prebuilt_from(job: JobView) -> dict[str, Any]:
     """The fields of a generic dataset that uses what this dataset job made."""
-    splits = job.folder.read_dataset()["splits"]
-    folder = job.folder.path
+    made, folder = _made(job), job.folder.path
+    if made is None or "labels" not in made:
+        raise UserError(
+            f'From "{job.name}" no generic dataset can be made: that takes a classification dataset that is Done.'
+        )
+    splits = made["splits"]
     return {
         "dataset_name": f"{job.name}, generic",
         "prebuilt_train_images": str(folder / splits["train"]["db"]),
@@ -69,7 +76,13 @@ def create(url: str) -> ResponseReturnValue:
         if wants_json():
             raise FormErrors(errors)
         return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
-    job = job_view(services().scheduler.submit(spec))
+    try:
+        job = job_view(services().scheduler.submit(spec))
+    except EnvironmentFault as error:
+        if wants_json():
+            raise
+        # The form again, so that what was typed is there when the machine has been seen to.
+        return _form_page(kind, values, {"form": [str(error)]}), HTTPStatus.INSUFFICIENT_STORAGE  # type: ignore[return-value]
     return jsonify(id=job.id, name=job.name, status=job.status) if wants_json() else redirect(job.url)
 
 
@@ -149,42 +162,34 @@ def explore() -> ResponseReturnValue:
         raise UserError(
             f'The dataset "{job.name}" cannot be explored yet: its status should be Done and is {job.status}.'
         )
-    databases = split_databases(job)
-    split = request.args.get("db", "train").removesuffix("_db")
-    if split not in databases:
-        raise UserError(f"This dataset has no database {split!r}. It has: {', '.join(databases)}.")
-    size = min(request.args.get("size", 25, type=int), max(PAGE_SIZES))
-    label = request.args.get("label", type=int)
-    names = labels_of(job)
-    counts = count_labels(job, split)
-    total = sum(counts.values()) if label is None else counts.get(label, 0)
-    pages = max(1, -(-total // max(1, size)))
-    page = min(max(0, request.args.get("page", 0, type=int)), pages - 1)
-    records = page_of_records(databases[split], page * size, size, label)
-    images = [
-        {
-            "index": record.index,
-            "key": record.key,
-            "label_name": names.get(record.label, str(record.label)),
-            "url": url_for("datasets.image", job_id=job.id, split=split, index=record.index),
-        }
-        for record in records
-    ]
-    labels = [
-        {"value": value, "name": names.get(value, str(value)), "count": counts[value]} for value in sorted(counts)
-    ]
-    return render_template("datasets/explore.html", job=job, db=split, dbs=list(databases), page=page, size=size,
-                           pages=pages, total=total, labels=labels, label=label, images=images,
-                           sizes=PAGE_SIZES)  # fmt: skip
+    page = explore_page(
+        job,
+        split=request.args.get("db", "train").removesuffix("_db"),
+        page=request.args.get("page", 0, type=int),
+        size=request.args.get("size", PAGE_SIZES[1], type=int),
+        label=request.args.get("label", type=int),
+    )
+    if wants_json():
+        return jsonify(page)
+    return render_template("datasets/explore.html", job=job, sizes=PAGE_SIZES, **page)
+
+
+# Pages and their twins have an address each; the view tells them apart.
+for _address in ("/images/classification/explore.json", "/generic/explore.json", "/explore.json"):
+    blueprint.add_url_rule(_address, "explore_json", explore)
 
 
 @blueprint.get("/<job_id>/image/<split>/<int:index>")
 def image(job_id: str, split: str, index: int) -> ResponseReturnValue:
     """One picture of a database, as it is stored if a browser can show that."""
-    databases = split_databases(_dataset(job_id))
+    job = _dataset(job_id)
+    databases = split_databases(job) if _made(job) else {}
     if split not in databases:
         abort(HTTPStatus.NOT_FOUND, f"This dataset has no database {split!r}.")
-    content, mimetype = record_as_file(databases[split], index)
+    try:
+        content, mimetype = record_as_file(databases[split], index)
+    except IndexError as error:
+        abort(HTTPStatus.NOT_FOUND, str(error))
     return send_file(io.BytesIO(content), mimetype=mimetype, max_age=3600)
 
 

@@ -7,7 +7,17 @@ from flask import Flask, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from jobs.errors import BadImage, BadNetwork, EnvironmentFault, LayerscopeError, NoSuchJob, Refused, UserError
+from jobs.errors import (
+    DISK_FULL,
+    BadImage,
+    BadNetwork,
+    EnvironmentFault,
+    LayerscopeError,
+    NoSuchJob,
+    Refused,
+    UserError,
+    is_disk_full,
+)
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +75,8 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _bug(error: Exception) -> ResponseReturnValue:
+        if is_disk_full(error):
+            return _ours(EnvironmentFault(DISK_FULL))
         log.exception("A request failed.")
         fault = RuntimeError(
             f"This is a fault of Layerscope: {type(error).__name__}. The server's log has the details."

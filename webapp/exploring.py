@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flask import url_for
 from numpy.typing import NDArray
 
-from jobs.storage.database import Record, open_database
+from jobs.errors import UserError
+from jobs.storage.database import open_database
 from jobs.storage.datum import image_of
 from jobs.storage.images import as_image, encode
 from webapp.job_view import JobView
 
+PAGE_SIZES = (10, 25, 50, 100)
 # What browsers show as it is stored.
 BROWSER_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
@@ -30,19 +33,54 @@ def labels_of(job: JobView) -> dict[int, str]:
 
 
 def count_labels(job: JobView, split: str) -> dict[int, int]:
-    """How many pictures of the split have each label; one entry for all where labels are no classes."""
+    """How many pictures of the split have each label; nothing where labels are no classes."""
     facts = job.folder.read_dataset()["splits"][split]
     distribution = facts["distribution"]
     if distribution is None:
-        return {0: facts["entries"]}
+        return {}
     if isinstance(distribution, list):
         return dict(enumerate(distribution))
     return {int(label): count for label, count in distribution.items()}
 
 
-def page_of_records(database: Path, start: int, count: int, label: int | None) -> list[Record]:
-    with open_database(database) as opened:
-        return list(opened.records(start, count, label))
+def explore_page(job: JobView, *, split: str, page: int, size: int, label: int | None) -> dict[str, Any]:
+    """One page of a split's pictures, all of them or those of one label, and what leads to the other pages.
+
+    Raises UserError for a split that the dataset has not; a page past the end is the last one.
+    """
+    databases = split_databases(job)
+    if split not in databases:
+        raise UserError(f"This dataset has no database {split!r}. It has: {', '.join(databases)}.")
+    size = min(max(1, size), max(PAGE_SIZES))
+    names, counts = labels_of(job), count_labels(job, split)
+    entries = job.folder.read_dataset()["splits"][split]["entries"]
+    total = entries if label is None else counts.get(label, 0)
+    pages = max(1, -(-total // size))
+    page = min(max(0, page), pages - 1)
+    with open_database(databases[split]) as opened:
+        records = list(opened.records(page * size, size, label))
+    images = [
+        {
+            "index": record.index,
+            "key": record.key,
+            "label_name": (names.get(record.label) or str(record.label)) if counts else "",
+            "url": url_for("datasets.image", job_id=job.id, split=split, index=record.index),
+        }
+        for record in records
+    ]
+    return {
+        "db": split,
+        "dbs": list(databases),
+        "page": page,
+        "size": size,
+        "pages": pages,
+        "total": total,
+        "label": label,
+        "labels": [
+            {"value": value, "name": names.get(value, str(value)), "count": counts[value]} for value in sorted(counts)
+        ],
+        "images": images,
+    }
 
 
 def record_as_file(database: Path, index: int) -> tuple[bytes, str]:

@@ -62,8 +62,8 @@ def log(job_id: str) -> ResponseReturnValue:
 
 def _offset() -> int:
     since = request.args.get("since", default=0, type=int)
-    if since < 0:
-        abort(HTTPStatus.BAD_REQUEST, "The offset `since` must not be negative.")
+    if not 0 <= since < 2**63:
+        abort(HTTPStatus.BAD_REQUEST, "The offset `since` must be a number of bytes, 0 or more.")
     return since
 
 
@@ -97,9 +97,14 @@ def edit(job_id: str) -> ResponseReturnValue:
 @blueprint.delete("/datasets/<job_id>")
 @blueprint.delete("/models/<job_id>")
 def delete(job_id: str) -> ResponseReturnValue:
-    services().scheduler.delete(job_id)
-    services().predictions.forget(job_id)
+    _delete(job_id)
     return _sentence("Job deleted.")
+
+
+def _delete(job_id: str) -> None:
+    # Its predictor lives in its folder.
+    services().predictions.forget(job_id)
+    services().scheduler.delete(job_id)
 
 
 @blueprint.post("/jobs/<job_id>/abort")
@@ -112,9 +117,11 @@ def abort_one(job_id: str) -> ResponseReturnValue:
 
 @blueprint.delete("/jobs")
 def delete_many() -> ResponseReturnValue:
-    """Delete `job_ids[]`. Models go before the datasets that they read, whatever the order of the list."""
-    ids = request.form.getlist("job_ids[]")
-    faults = _for_each(sorted(ids, reverse=True), services().scheduler.delete)
+    """Delete `job_ids[]`: the newest first, so that models go before the datasets that they read."""
+    wanted = set(request.form.getlist("job_ids[]"))
+    newest_first = [record.id for record in services().store.all() if record.id in wanted]
+    unknown = sorted(wanted.difference(newest_first))
+    faults = _for_each([*newest_first, *unknown], _delete)
     return _sentence("Jobs deleted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)
 
 

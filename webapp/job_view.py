@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flask import url_for
 
+from jobs.errors import NoSuchJob
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.store import JobRecord
@@ -19,11 +21,20 @@ class JobView:
 
     record: JobRecord
     times: list[tuple[str, float]]
-    spec: dict[str, Any]
 
     @property
     def folder(self) -> JobFolder:
         return services().scheduler.folder(self.id)
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        """What the job was asked. Read when a page needs it: one job whose folder is gone must not break a list of all."""
+        try:
+            return self.folder.read_spec()
+        except FileNotFoundError:
+            raise NoSuchJob(
+                f'The folder of the job "{self.name}" is gone from the data directory. Delete the job on the home page.'
+            ) from None
 
     @property
     def id(self) -> str:
@@ -114,7 +125,7 @@ def job_view(job_id: str) -> JobView:
 def view_of(record: JobRecord) -> JobView:
     service = services()
     changes = [(change.status.value, change.time) for change in service.store.status_changes(record.id)]
-    return JobView(record, changes, service.scheduler.folder(record.id).read_spec())
+    return JobView(record, changes)
 
 
 def status_of(job: JobView) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Model pages: make one, try its network and its learning rate, watch it train."""
 
+import math
 import tempfile
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -9,11 +11,11 @@ from typing import Any
 from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from jobs.errors import NoSuchJob, UserError
+from jobs.errors import EnvironmentFault, NoSuchJob, UserError
 from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
 from jobs.predictions import check_network
-from jobs.registry import JobKind
+from jobs.registry import JobKind, job_kind
 from jobs.statuses import Status
 from jobs.training.schedules import learning_rate_curve
 from webapp.config import VERSION
@@ -25,11 +27,9 @@ from webapp.services import services
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
 
-# Kinds of dataset that a generic model can learn from.
-GENERIC_DATASETS = ("generic-image-dataset",)
-
 
 @blueprint.get("/<path:url>/new")
+@blueprint.get("/<path:url>/new.json", endpoint="new_json")
 def new(url: str) -> ResponseReturnValue:
     kind = kind_at("model", url)
     values: dict[str, Any] = {}
@@ -43,20 +43,22 @@ def new(url: str) -> ResponseReturnValue:
 def _form_page(
     kind: JobKind, values: dict[str, Any], errors: dict[str, list[str]] | None = None
 ) -> ResponseReturnValue:
-    datasets = _datasets()
+    datasets = _datasets(kind)
     if "dataset" not in values and datasets:
         values = values | {"dataset": datasets[0].id}
     if "custom_network" not in values:
         values = values | {"custom_network": _starter(str(values.get("dataset", "")))}
     form = make_form(f"New {kind.title.removeprefix('Generic ')}", url_for("models.create", url=kind.url), kind.spec, values,
                      errors)  # fmt: skip
+    if wants_json():
+        return jsonify(asdict(form))
     return render_template(f"models/{kind.url}/new.html", form=form, kind=kind, datasets=datasets,
                            gpus=services().resources.gpus)  # fmt: skip
 
 
-def _datasets() -> list[JobView]:
-    """Datasets to choose from, newest first: what is done or will be."""
-    usable = (record for record in services().store.all() if record.kind in GENERIC_DATASETS)
+def _datasets(kind: JobKind) -> list[JobView]:
+    """Datasets that this kind of model can learn from, newest first: what is done or will be."""
+    usable = (record for record in services().store.all() if job_kind(record.kind).feeds == kind.id)
     return [view_of(record) for record in usable if record.status not in (Status.ERROR, Status.ABORTED)]
 
 
@@ -81,24 +83,28 @@ def visualize_lr() -> ResponseReturnValue:
     schedule, errors = parse(LearningRateSchedule, sent_values(), services().settings.paths)
     if schedule is None:
         raise FormErrors(errors)
-    return jsonify(data={"columns": [["Learning Rate 0", *learning_rate_curve(schedule)]]})
+    # JSON has no infinity, and a chart no place for it: a hole.
+    curve = [rate if math.isfinite(rate) else None for rate in learning_rate_curve(schedule)]
+    return jsonify(data={"columns": [["Learning Rate 0", *curve]]})
 
 
 @blueprint.post("/visualize-network")
 def visualize_network() -> ResponseReturnValue:
     """The layers of a pasted network, tried on the shape of its dataset; 400 with the line that is to blame."""
-    folder = job_view(request.form.get("dataset", "")).folder
+    dataset = job_view(request.form.get("dataset", ""))
+    if job_kind(dataset.kind).feeds is None:
+        raise UserError(_no_generic_dataset(dataset))
+    folder = dataset.folder
     if not folder.dataset.exists():
         raise UserError("The dataset is not made yet, so the shape of its images is not known. Wait until it is Done.")
     made = folder.read_dataset()
     train = made["splits"]["train"]
-    crop = request.form.get("crop_size", type=int)
     question = {
         "text": request.form.get("custom_network", ""),
         "image_shape": made["image_shape"],
         "label_shape": train["label_shape"],
         "label_dtype": "float32" if train["label_shape"] else "int64",
-        "crop_size": crop,
+        "crop_size": _crop_size(request.form.get("crop_size", "").strip()),
         "n_classes": None,
     }
     try:
@@ -108,6 +114,14 @@ def visualize_network() -> ResponseReturnValue:
         body = {"message": str(error), "type": type(error).__name__}
         place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}
         return jsonify(error=body | place), HTTPStatus.BAD_REQUEST
+
+
+def _crop_size(given: str) -> int | None:
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(f"The crop size is {given}; it must be a whole number, 1 or more, or blank.")
+    return int(given)
 
 
 @blueprint.post("/<path:url>")
@@ -122,7 +136,13 @@ def create(url: str) -> ResponseReturnValue:
         if wants_json():
             raise FormErrors(errors)
         return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
-    job = job_view(services().scheduler.submit(spec))
+    try:
+        job = job_view(services().scheduler.submit(spec))
+    except EnvironmentFault as error:
+        if wants_json():
+            raise
+        # The form again, so that what was typed is there when the machine has been seen to.
+        return _form_page(kind, values, {"form": [str(error)]}), HTTPStatus.INSUFFICIENT_STORAGE  # type: ignore[return-value]
     return jsonify(_description(job)) if wants_json() else redirect(job.url)
 
 
@@ -132,8 +152,8 @@ def _dataset_errors(spec: GenericImageModelSpec) -> dict[str, list[str]]:
         dataset = job_view(spec.dataset)
     except NoSuchJob:
         return {"dataset": ["This dataset does not exist (any more). Choose another."]}
-    if dataset.kind not in GENERIC_DATASETS:
-        return {"dataset": [f'"{dataset.name}" is no generic dataset. Its page has a button that makes one from it.']}
+    if job_kind(dataset.kind).feeds != spec.kind:
+        return {"dataset": [_no_generic_dataset(dataset)]}
     if dataset.status in (Status.ERROR, Status.ABORTED):
         return {"dataset": [f'"{dataset.name}" was not made: {dataset.cause or dataset.status}. Choose another.']}
     if not dataset.folder.dataset.exists():
@@ -146,6 +166,12 @@ def _dataset_errors(spec: GenericImageModelSpec) -> dict[str, list[str]]:
     if spec.crop_size is not None and spec.crop_size > smallest:
         errors["crop_size"] = [f"The crop is larger than the images, whose smaller side has {smallest} pixels."]
     return errors
+
+
+def _no_generic_dataset(job: JobView) -> str:
+    if job.family == "dataset":
+        return f'"{job.name}" is no generic dataset. Its page has a button that makes one from it.'
+    return f'"{job.name}" is no dataset. Choose one.'
 
 
 @blueprint.get("/<job_id>")

@@ -55,8 +55,8 @@ def _epoch(job: JobView) -> int:
     asked = request.values.get("snapshot_epoch", "")
     try:
         epoch = int(float(asked)) if asked.strip() else -1
-    except ValueError:
-        raise UserError(f"Unable to find snapshot for epoch={asked!r}: this is no number.") from None
+    except (ValueError, OverflowError):
+        raise UserError(f"Unable to find snapshot for epoch={asked!r}: this is no whole number.") from None
     if epoch == -1:
         return epochs[-1]
     if epoch not in epochs:
@@ -92,6 +92,10 @@ def _picture() -> Iterator[tuple[Path, str]]:
     if not path.is_absolute() or not services().settings.paths.allows(path):
         roots = ", ".join(str(root) for root in services().settings.paths.roots)
         raise UserError(f"{given} lies outside the folders that this server may read ({roots}).")
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise UserError(f"{given} cannot be read: {error.strerror}.") from error
+    if not is_file:
         raise UserError(f"File does not exist: {given}")
     yield path, path.name

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.registry import JobKind
-from jobs.specs import GroupName, JobName, JobSpec, existing_file, existing_folder, required_if
+from jobs.specs import GroupName, JobName, JobSpec, existing_file, existing_folder, is_there, required_if
 
 
 class GenericImageDatasetSpec(JobSpec):
@@ -46,10 +46,8 @@ class GenericImageDatasetSpec(JobSpec):
 
     def parent_id(self, jobs_dir: Path) -> str | None:
         """The dataset job in whose folder the training images lie, if they lie in one."""
-        images = Path(self.prebuilt_train_images).resolve()
-        if not images.is_relative_to(jobs_dir.resolve()):
-            return None
-        return images.relative_to(jobs_dir.resolve()).parts[0]
+        images, jobs = Path(self.prebuilt_train_images).resolve(), jobs_dir.resolve()
+        return images.relative_to(jobs).parts[0] if jobs in images.parents else None
 
     @field_validator("prebuilt_train_images")
     @classmethod
@@ -81,7 +79,7 @@ class GenericImageDatasetSpec(JobSpec):
 def _database_folder(value: str, info: ValidationInfo) -> str:
     path: Path = existing_folder(value, info)
     context: Any = info.context
-    if context is not None and not (path / "data.mdb").is_file():
+    if context is not None and not is_there((path / "data.mdb").is_file):
         raise PydanticCustomError("path", "This folder is no LMDB: it has no file data.mdb.")
     return str(path)
 
@@ -95,4 +93,5 @@ KIND = JobKind(
     url="images/generic",
     spec=GenericImageDatasetSpec,
     run="jobs.storage.prebuilt:analyse",
+    feeds="generic-image-model",
 )

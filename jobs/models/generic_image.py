@@ -14,6 +14,7 @@ Solver = Literal["SGD", "NESTEROV", "ADAM", "ADAGRAD", "RMSPROP", "ADADELTA"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"]
 Epochs = Annotated[int, Field(ge=0, le=1_000_000)]
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -48,7 +49,7 @@ class LearningRateSchedule(FormFields):
     )
     lr_step_size: float = Field(33, gt=0, le=100, title="Step size (%)", json_schema_extra={"policy": "step"})
     lr_step_gamma: Factor = Field(0.1, title="Gamma", json_schema_extra={"policy": "step"})
-    lr_multistep_values: Annotated[list[float], BeforeValidator(_percentages)] = Field(
+    lr_multistep_values: Annotated[list[Percentage], BeforeValidator(_percentages)] = Field(
         [50, 85], title="Steps (%)", json_schema_extra={"policy": "multistep"}
     )
     lr_multistep_gamma: Factor = Field(0.5, title="Gamma", json_schema_extra={"policy": "multistep"})
@@ -141,7 +142,7 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
     @field_validator("custom_network")
     @classmethod
     def _network_is_given(cls, value: str, info: ValidationInfo) -> str:
-        required_if(True, value, "Paste a network, or take the starter network.")
+        required_if(True, value.strip(), "Paste a network, or take the starter network.")
         if info.context is not None:
             _parses(value)
         return value
@@ -151,6 +152,9 @@ def _parses(text: str) -> None:
     """Refuse text that is no Python. Only parsed here, never run: the server runs nobody's code."""
     try:
         compile(text, "the network", "exec", dont_inherit=True)
+    except (RecursionError, MemoryError):
+        raise PydanticCustomError("network", "Python cannot read this text: its brackets or terms are nested too deep."
+                                  ) from None  # fmt: skip
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise PydanticCustomError(

@@ -70,7 +70,6 @@ class Network:
     train_batch_size: int = 16
     validation_batch_size: int = 16
     label_hook: LabelHook = label_itself
-    fine_tune_hook: Callable[[nn.Module], nn.Module] | None = None
     crop_size: int | None = None
     filename: str = "network.py"
     # The line of the text that made each module; a module made by `copy.deepcopy` has none.
@@ -80,7 +79,7 @@ class Network:
         return self.lines.get(module)
 
 
-KEYS = ("model", "loss", "train_batch_size", "validation_batch_size", "label_hook", "fine_tune_hook", "crop_size")
+KEYS = ("model", "loss", "train_batch_size", "validation_batch_size", "label_hook", "crop_size")
 
 
 def build_network(text: str, params: NetworkParams, filename: str = "network.py") -> Network:
@@ -255,7 +254,6 @@ CHECKS: dict[str, Callable[[str, Any], None]] = {
     "train_batch_size": _check_count,
     "validation_batch_size": _check_count,
     "label_hook": _check_hook,
-    "fine_tune_hook": _check_hook,
     "crop_size": _check_count,
 }
 

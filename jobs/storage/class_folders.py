@@ -26,13 +26,14 @@ class Parsed:
 def parse_folders(spec: ImageClassificationDatasetSpec, seed: int, check_stop: Callable[[], None]) -> Parsed:
     """Find and split the pictures that a spec names. The same seed and the same files give the same answer."""
     random = Random(seed)  # noqa: S311  to be repeatable, not secret
-    train = _pictures_by_class(Path(spec.folder_train), check_stop)
+    unlistable: list[str] = []
+    train = _pictures_by_class(Path(spec.folder_train), unlistable, check_stop)
     found = {name: len(paths) for name, paths in train.items()}
     minimum, maximum = spec.folder_train_min_per_class, spec.folder_train_max_per_class
     train = {name: paths for name, paths in train.items() if len(paths) >= (minimum or 1)}
     if len(train) < 2:
-        raise UserError(_too_few_classes(spec, found))
-    parsed = Parsed(sorted(train))
+        raise UserError(" ".join([_too_few_classes(spec, found), *_left_unlisted(unlistable)]))
+    parsed = Parsed(sorted(train), warnings=_left_unlisted(unlistable))
     parsed.warnings += _left_out(found, train, f"fewer than {minimum or 1} training pictures")
 
     pct_val = 0.0 if spec.has_val_folder else spec.folder_pct_val
@@ -76,8 +77,11 @@ def split_counts(size: int, pct_val: float, pct_test: float) -> tuple[int, int, 
     return train, val, test
 
 
-def _pictures_by_class(folder: Path, check_stop: Callable[[], None]) -> dict[str, list[str]]:
-    """Paths of the pictures below each sub-folder, by the sub-folder's name with blanks for underscores."""
+def _pictures_by_class(folder: Path, unlistable: list[str], check_stop: Callable[[], None]) -> dict[str, list[str]]:
+    """Paths of the pictures below each sub-folder, by the sub-folder's name with blanks for underscores.
+
+    `unlistable` gets what has a line break in its name, which would break the lists of classes and of paths.
+    """
     try:
         entries = sorted((entry for entry in os.scandir(folder) if entry.is_dir()), key=lambda entry: entry.name)
     except OSError as error:
@@ -87,16 +91,25 @@ def _pictures_by_class(folder: Path, check_stop: Callable[[], None]) -> dict[str
         if entry.name.startswith("."):
             continue
         check_stop()
+        if _breaks_lines(entry.name):
+            unlistable.append(entry.path)
+            continue
         name = entry.name.replace("_", " ")
         if name in classes:
             raise UserError(
                 f'Two folders in {folder} are of one class, "{name}", because an underscore stands for a blank. Rename one.'
             )
-        classes[name] = sorted(_pictures_below(os.path.abspath(entry.path), frozenset()))  # noqa: PTH100  quick
+        classes[name] = sorted(_pictures_below(os.path.abspath(entry.path), unlistable))  # noqa: PTH100  quick
     return classes
 
 
-def _pictures_below(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _breaks_lines(name: str) -> bool:
+    return "\n" in name or "\r" in name
+
+
+def _pictures_below(
+    folder: str, unlistable: list[str], above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[str]:
     """Paths of picture files at any depth. `above` are the folders above, so that a link to one of them ends the way."""
     status = os.stat(folder)  # noqa: PTH116  Path is four times slower, and there may be millions of files
     here = (status.st_dev, status.st_ino)
@@ -104,12 +117,16 @@ def _pictures_below(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            # A line break would break the lists of paths.
-            if entry.name.startswith(".") or "\n" in entry.name:
+            if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                yield from _pictures_below(entry.path, above | {here})
-            elif entry.name.lower().endswith(SUFFIXES):
+            is_folder = entry.is_dir()
+            if not is_folder and not entry.name.lower().endswith(SUFFIXES):
+                continue
+            if _breaks_lines(entry.name):
+                unlistable.append(entry.path)
+            elif is_folder:
+                yield from _pictures_below(entry.path, unlistable, above | {here})
+            else:
                 yield entry.path
 
 
@@ -126,7 +143,9 @@ def _from_own_folder(
     folder = Path(getattr(spec, f"folder_{split}"))
     minimum: int = getattr(spec, f"folder_{split}_min_per_class") or 1
     maximum: int | None = getattr(spec, f"folder_{split}_max_per_class")
-    by_class = _pictures_by_class(folder, check_stop)
+    unlistable: list[str] = []
+    by_class = _pictures_by_class(folder, unlistable, check_stop)
+    parsed.warnings += _left_unlisted(unlistable)
     found = {name: len(paths) for name, paths in by_class.items()}
     numbers = {name: number for number, name in enumerate(parsed.labels)}
     known = {name: paths for name, paths in by_class.items() if name in numbers}
@@ -150,6 +169,16 @@ def _left_out(found: dict[str, int], kept: dict[str, list[str]], reason: str) ->
         return []
     listed = ", ".join(gone[:20]) + (f" and {len(gone) - 20:,} more" if len(gone) > 20 else "")
     return [f"Classes left out ({reason}): {listed}."]
+
+
+def _left_unlisted(unlistable: list[str]) -> list[str]:
+    """The sentence on files and folders whose names cannot stand in a list, if there are any."""
+    if not unlistable:
+        return []
+    listed = ", ".join(map(ascii, unlistable[:3])) + (" and others" if len(unlistable) > 3 else "")
+    return [
+        f"Left out because of a line break in their names: {len(unlistable):,} files or folders, {listed}. Rename them."
+    ]
 
 
 def _too_few_classes(spec: ImageClassificationDatasetSpec, found: dict[str, int]) -> str:

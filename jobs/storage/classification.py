@@ -81,7 +81,7 @@ def create(job: WorkerJob) -> None:
         job.folder.dataset,
         {
             "image_shape": [spec.resize_channels, spec.resize_height, spec.resize_width],
-            "labels": parsed.labels,
+            "labels": [readable(label) for label in parsed.labels],
             "splits": splits,
             "mean_file": "mean.binaryproto",
             "mean_picture": "mean.jpg",

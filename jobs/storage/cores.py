@@ -59,9 +59,9 @@ def on_all_cores(
             under_way.append(pool.submit(work, chunk))
             children = children or [child for child in multiprocessing.active_children() if child not in before]
             if len(under_way) >= CHUNKS_AHEAD * cores:
-                yield _answer(under_way.popleft(), check_stop)
+                yield _answer(under_way.popleft(), children, check_stop)
         while under_way:
-            yield _answer(under_way.popleft(), check_stop)
+            yield _answer(under_way.popleft(), children, check_stop)
         done = True
     except BrokenProcessPool as error:
         # A stop goes to the whole process group and so ends the children too.
@@ -72,22 +72,43 @@ def on_all_cores(
             # Nobody wants the answers any more, and a chunk of large pictures may take long.
             for child in children:
                 child.kill()
+            _hang_up(pool)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _answer(future: Future[Answer], check_stop: Callable[[], None]) -> Answer:
+def _answer(
+    future: Future[Answer], children: list[multiprocessing.process.BaseProcess], check_stop: Callable[[], None]
+) -> Answer:
     check_stop()
     while not wait_for_futures([future], timeout=SECONDS_TO_STOP).done:
         check_stop()
+        # A child that was killed in the middle of a message leaves the pool waiting for the rest of it.
+        if not all(child.is_alive() for child in children) and not future.done():
+            raise BrokenProcessPool
     return future.result()
+
+
+def _hang_up(pool: ProcessPoolExecutor) -> None:
+    """Close this side of the pool's pipes, which has the other ends open, too.
+
+    Its threads would wait for ever for the rest of a message that a killed child did not finish, or for somebody to read
+    theirs, and the pool for its threads. It has no function for that.
+    """
+    pool._result_queue._writer.close()  # type: ignore[attr-defined]
+    pool._call_queue._reader.close()  # type: ignore[attr-defined]
 
 
 def _signals_of(children: list[multiprocessing.process.BaseProcess]) -> set[int]:
     """What ended the children. The pool ends those that live on with SIGTERM, so that one tells nothing."""
-    for child in children:
-        child.join(timeout=5)
-    signals = {-child.exitcode for child in children if child.exitcode is not None and child.exitcode < 0}
+    if not _ended_by(children) - {signal.SIGTERM}:
+        for child in children:
+            child.join(timeout=5)
+    signals = _ended_by(children)
     return signals - {signal.SIGTERM} or signals
+
+
+def _ended_by(children: list[multiprocessing.process.BaseProcess]) -> set[int]:
+    return {-child.exitcode for child in children if child.exitcode is not None and child.exitcode < 0}
 
 
 def _start_child() -> None:

@@ -17,13 +17,15 @@ from typing import Any, Self
 import lmdb
 from numpy.typing import NDArray
 
-from jobs.errors import BadDatabase, EnvironmentFault
+from jobs.errors import DISK_FULL, BadDatabase, EnvironmentFault
 from jobs.folder import publish
 from jobs.storage.datum import BadDatum, Datum, Pixels, image_of, label_of, parse_datum
 
 Item = tuple[bytes, bytes]
 
 FIRST_MAP_SIZE = 64 << 20
+# Less than this is nothing: file systems keep some blocks to themselves.
+FREE_OF_FULL_DISK = 1 << 20
 
 # The first two pages of a data.mdb of a 64-bit machine: a page header, then magic, version, address and size of the
 # map, two trees (pad, flags, depth, branch pages, leaf pages, overflow pages, entries, root), last page, transaction.
@@ -247,7 +249,11 @@ class DatabaseWriter:
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary.mkdir()
         # Nobody reads it before it is published: one sync, at the end, is enough.
-        self._environment = lmdb.open(str(self._temporary), map_size=self._map_size, sync=False, lock=False)
+        try:
+            self._environment = lmdb.open(str(self._temporary), map_size=self._map_size, sync=False, lock=False)
+        except lmdb.Error as error:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise self._not_written(error) from error
         return self
 
     def put(self, items: Sequence[Item]) -> None:
@@ -261,24 +267,33 @@ class DatabaseWriter:
                 self._map_size *= 2
                 self._environment.set_mapsize(self._map_size)
             except lmdb.Error as error:
-                raise EnvironmentFault(
-                    f"The database {self._folder.name} could not be written: {error}. "
-                    f"{shutil.disk_usage(self._temporary).free:,} bytes are free on its disk."
-                ) from error
+                raise self._not_written(error) from error
             else:
                 self.entries += len(items)
                 return
+
+    def _not_written(self, error: lmdb.Error) -> EnvironmentFault:
+        # LMDB calls a write that the full disk cut short an input/output error.
+        free = shutil.disk_usage(self._folder.parent).free
+        if free < FREE_OF_FULL_DISK:
+            return EnvironmentFault(DISK_FULL)
+        return EnvironmentFault(
+            f"The database {self._folder.name} could not be written: {error}. {free:,} bytes are free on its disk."
+        )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:  # fmt: skip
         try:
             if error is None:
                 self._environment.sync(True)
+        except lmdb.Error as fault:
+            error = fault
+            raise self._not_written(fault) from fault
         finally:
             self._environment.close()
             if error is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
+        # Left by a worker that died after it had published it.
         if error is None:
-            # Left by a worker that died after it had published it.
             shutil.rmtree(self._folder, ignore_errors=True)
             publish(self._temporary, self._folder)

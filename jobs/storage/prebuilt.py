@@ -1,5 +1,6 @@
 """A generic dataset: LMDBs that exist already, checked and decoded once into arrays."""
 
+import io
 import shutil
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import BadDatabase, EnvironmentFault
-from jobs.folder import publish, write_json
+from jobs.folder import write_json, write_whole
 from jobs.storage.arrays import new_array
 from jobs.storage.cores import ChildKilled, on_all_cores
 from jobs.storage.database import Record, open_database
@@ -238,10 +239,9 @@ def _distribution(labels_file: Path) -> dict[str, int] | None:
 
 def _keep_mean(job: WorkerJob, mean: Mean) -> str | None:
     """Keep the mean as an array, and as a picture if it is one; the picture's name."""
-    path = job.folder.path / "mean.npy"
-    temporary = path.with_name(".mean.tmp.npy")
-    np.save(temporary, mean)
-    publish(temporary, path)
+    content = io.BytesIO()
+    np.save(content, mean)
+    write_whole(job.folder.path / "mean.npy", content.getvalue())
     if not write_mean_picture(job.folder.path / "mean.jpg", mean):
         return None
     job.events.write("mean", file="mean.jpg")

@@ -1,6 +1,6 @@
 """Snapshots: everything that a training is at one step, as tensors and plain values, written whole or not at all."""
 
-import os
+import io
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs.errors import UserError
-from jobs.folder import JobFolder, publish
+from jobs.folder import JobFolder, write_whole
 
 FORMAT = 1
 
@@ -51,15 +51,10 @@ def save_snapshot(
         "seed": seed,
         "random_state": random_state(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Through memory: torch reports a full disk as an error of its own making, and the file's own write does not.
+    serialised = io.BytesIO()
+    torch.save(content, serialised)
+    write_whole(path, serialised.getvalue())
     return str(path.relative_to(folder.path))
 
 

@@ -226,10 +226,11 @@ def do_step(training: Training, images: Tensor, labels: Tensor, position: Positi
     network, optimizer = training.network, training.optimizer
     try:
         output = network.model(images)
-        loss = network.loss(output, network.label_hook(images, labels))
+        # Some losses give one number as a vector of one.
+        loss = network.loss(output, network.label_hook(images, labels)).reshape(())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if is_memory_fault(error):
             raise
         raise step_fault(training, error, f"step {position.step + 1}, a batch of {len(labels)}") from error
@@ -237,7 +238,7 @@ def do_step(training: Training, images: Tensor, labels: Tensor, position: Positi
     return loss.detach()
 
 
-def step_fault(training: Training, error: Exception, where: str) -> BadNetwork:
+def step_fault(training: Training, error: BaseException, where: str) -> BadNetwork:
     """The network passed its check and fails now: say at which batch."""
     fault = network_fault(error, training.network.filename)
     return BadNetwork(f"{fault} (in {where})", fault.line)
@@ -274,7 +275,7 @@ def validate(training: Training, position: Position) -> None:
             images = training.prepare(raw_images)
             try:
                 total += network.loss(network.model(images), network.label_hook(images, labels))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if is_memory_fault(error):
                     raise
                 raise step_fault(training, error, f"validation, a batch of {len(labels)}") from error

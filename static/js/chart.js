@@ -22,14 +22,47 @@ function nearestValue(plot, seriesIndex, index) {
   return index;
 }
 
+/** Means of each `size` neighbours, at the middle one's place. */
+export function blockMeans(values, size) {
+  const means = values.map(() => null);
+  for (let from = 0; from < values.length; from += size) {
+    const block = values.slice(from, from + size).filter((value) => value !== null);
+    if (block.length) means[Math.min(from + (size >> 1), values.length - 1)] = block.reduce((a, b) => a + b, 0) / block.length;
+  }
+  return means;
+}
+
+/** The bounds of a logarithmic axis: down and up to one significant digit. */
+function digitBounds(low, high) {
+  const rounded = (value, round) => {
+    const power = 10 ** Math.floor(Math.log10(value));
+    return round(value / power) * power;
+  };
+  return [rounded(low, Math.floor), rounded(high * 1.001, Math.ceil)];
+}
+
 /**
  * series: [{label, colour: "--series-train", dash: [6, 4] | null, points: bool}]; the container's height is the CSS's.
+ * The scale of y is "linear", "log", or "tail": linear, as high as what comes after the first tenth.
  * onCursor(values | null): what lies under the cursor, one value per column.
  */
-export function lineChart(el, { series, xFormat = String, log = false, sync = null, onCursor = null, xRange = null }) {
+export function lineChart(el, { series, xFormat = String, sync = null, onCursor = null, xRange = null }) {
   let columns = [[], ...series.map(() => [])];
-  let logarithmic = log;
+  let scale = "linear";
   let plot = null;
+
+  function tailTop() {
+    const [first, last] = [columns[0][0], columns[0].at(-1)];
+    const from = columns[0].findIndex((x) => x >= first + (last - first) / 10);
+    return columns.slice(1).reduce((top, column) => column.slice(from).reduce((most, y) => Math.max(most, y ?? most), top), -Infinity);
+  }
+
+  function yRange(self, low, high) {
+    if (low === null) return [null, null];
+    if (scale === "log") return digitBounds(low, high);
+    const top = scale === "tail" ? Math.min(high, tailTop()) : high;
+    return uPlot.rangeNum(low, top > low ? top : high, 0.1, true);
+  }
 
   function options() {
     return {
@@ -38,7 +71,7 @@ export function lineChart(el, { series, xFormat = String, log = false, sync = nu
       legend: { show: false },
       padding: [8, 20, 0, 0],
       cursor: { dataIdx: nearestValue, y: false, points: { size: 7, fill: (self, index) => colour(series[index - 1].colour) }, drag: { x: true, y: false }, sync: sync ? { key: sync } : undefined },
-      scales: { x: { time: false, range: xRange ?? undefined }, y: { distr: logarithmic ? 3 : 1 } },
+      scales: { x: { time: false, range: xRange ?? undefined }, y: { distr: scale === "log" ? 3 : 1, range: yRange } },
       axes: [
         axis({ values: (_, ticks) => ticks.map(xFormat), size: 28 }),
         axis({ size: 62, values: (_, ticks) => ticks.map((tick) => (tick === null ? null : number(tick))) }),
@@ -49,6 +82,7 @@ export function lineChart(el, { series, xFormat = String, log = false, sync = nu
           label: one.label,
           stroke: colour(one.colour),
           width: one.width ?? 1.8,
+          alpha: one.alpha ?? 1,
           dash: one.dash ?? undefined,
           spanGaps: true,
           points: { show: Boolean(one.points), size: 5, fill: colour("--surface") },
@@ -62,10 +96,11 @@ export function lineChart(el, { series, xFormat = String, log = false, sync = nu
 
   // A logarithm has no place for zero and below.
   const drawn = () =>
-    columns.map((column, index) => (index > 0 && logarithmic ? column.map((y) => (y > 0 ? y : null)) : column));
+    columns.map((column, index) => (index > 0 && scale === "log" ? column.map((y) => (y > 0 ? y : null)) : column));
 
   function build() {
     plot?.destroy();
+    if (columns[0].length) el.replaceChildren();
     plot = columns[0].length ? new uPlot(options(), drawn(), el) : null;
   }
 
@@ -89,8 +124,8 @@ export function lineChart(el, { series, xFormat = String, log = false, sync = nu
       columns = data;
       draw();
     },
-    setLogarithmic(value) {
-      logarithmic = value;
+    setScale(name) {
+      scale = name;
       build();
     },
   };

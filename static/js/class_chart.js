@@ -35,7 +35,9 @@ export function classChart(el) {
           svg("title", null, `${label}: ${count(counts[split][index])} ${name}`));
       });
     });
-    const every = Math.ceil(labels.length / Math.max(1, Math.floor((width - LEFT) / 34)));
+    // As many names as have room to be told apart.
+    const wanted = Math.min(Math.max(34, 7 * Math.max(...labels.map((label) => label.length))), 110);
+    const every = Math.ceil(labels.length / Math.max(1, Math.floor((width - LEFT) / wanted)));
     const room = Math.max(3, Math.floor((step * every) / 6.5));
     const names = labels.map((label, index) => (index % every ? null : svg("text", { x: LEFT + (index + 0.5) * step, y: HEIGHT - 6, "text-anchor": "middle" }, label.length > room ? `${label.slice(0, room - 1)}…` : label)));
     const lines = [0.5, 1].map((part) => {
@@ -66,6 +68,7 @@ export function classChart(el) {
   const draw = oncePerFrame(() => {
     const sums = totals();
     if (!sums.some(Boolean)) return;
+    el.hidden = false;
     box.replaceChildren(columns(Math.max(box.clientWidth, 200), sums));
     const legend = used().length > 1 ? h("span", { class: "legend" }, used().map(([split, name]) => h("span", null, svg("svg", { viewBox: "0 0 10 10" }, svg("rect", { class: `bars-${split}`, width: 10, height: 10, rx: 2 })), name))) : null;
     const sentence = summary(sums);

@@ -75,6 +75,23 @@ export function confirmed(dialog) {
   });
 }
 
+/** What this browser was told to remember; null without an answer, or where storage is forbidden. */
+export function remembered(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function remember(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // The choice holds for this page only.
+  }
+}
+
 /** The data that the server put into the page in a <script type="application/json">. */
 export function embedded(el, name) {
   const script = el.querySelector(`script[data-role="${name}"]`);

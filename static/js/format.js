@@ -28,13 +28,15 @@ export function duration(seconds) {
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
-export const timeOfDay = (seconds) => clock.format(new Date(seconds * 1000));
+const isToday = (date) => date.toDateString() === new Date().toDateString();
 
 export function moment(seconds) {
   const date = new Date(seconds * 1000);
-  const today = date.toDateString() === new Date().toDateString();
-  return `${today ? "Today" : day.format(date)}, ${clock.format(date)}`;
+  return `${isToday(date) ? "Today" : day.format(date)}, ${clock.format(date)}`;
 }
+
+/** The time alone, with its day where that is not today. */
+export const timeOfDay = (seconds) => (isToday(new Date(seconds * 1000)) ? clock.format(new Date(seconds * 1000)) : moment(seconds));
 
 export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];

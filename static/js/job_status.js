@@ -50,13 +50,19 @@ export function jobStatus(page) {
     setText(role(page, "cause"), status.cause ?? "");
     const line = role(page, "cause-line");
     line.hidden = !status.line;
-    if (status.line) line.replaceChildren(h("a", { href: `#line-${status.line}` }, `Line ${status.line} of the network`));
+    if (status.line) {
+      line.replaceChildren(h("a", { href: `#line-${status.line}` }, `Line ${status.line} of the network`));
+      const source = document.getElementById(`line-${status.line}`);
+      source.classList.add("bad-line");
+      source.closest("details").open = true;
+    }
+    setText(role(page, "waits-for"), status.waits_for ?? "");
     if (status.name) setText(role(page, "name"), status.name);
     const times = status.times ?? [];
     const started = times.findLast((entry) => entry.status === "Running")?.time ?? null;
     const ended = times.findLast((entry) => WITH_END.has(entry.status))?.time ?? null;
     startedAt = started;
-    finalSeconds = started && ended ? ended - started : (status.elapsed ?? null);
+    finalSeconds = started && ended ? ended - started : null;
     if (times.length) showHistory(times);
     if (status.status === "Done") showProgress(100);
     showTimes();

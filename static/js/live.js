@@ -16,10 +16,16 @@ export function followJob(jobId, { onEvents, onStatus }) {
   let askAgain = false;
   let running = true;
   let gone = false;
+  let retry = null;
 
   function takeStatus(status) {
     running = status.running;
     onStatus(status);
+  }
+
+  function askLater() {
+    clearTimeout(retry);
+    retry = setTimeout(catchUp, POLL);
   }
 
   async function catchUp() {
@@ -43,7 +49,7 @@ export function followJob(jobId, { onEvents, onStatus }) {
       if (error.status === undefined) throw error; // ours: a bug must be seen
       gone = error.status === 404;
       if (gone) onStatus({ deleted: true });
-      else setTimeout(catchUp, POLL); // whatever else tells of news may have come and gone meanwhile
+      else askLater(); // whatever else tells of news may have come and gone meanwhile
     } finally {
       fetching = false;
     }

@@ -54,8 +54,9 @@ export function mount(el) {
     const asked = input.value;
     try {
       const { suggestions } = await get(`/autocomplete/path?query=${encodeURIComponent(asked)}`, { signal: current.signal });
-      const only = suggestions.length === 1 && suggestions[0].replace(/\/$/, "") === asked;
-      if (document.activeElement === input && input.value === asked) show(only ? [] : suggestions);
+      const fitting = el.dataset.path === "folder" ? suggestions.filter((path) => path.endsWith("/")) : suggestions;
+      const only = fitting.length === 1 && fitting[0].replace(/\/$/, "") === asked;
+      if (document.activeElement === input && input.value === asked) show(only ? [] : fitting);
     } catch {
       close(); // no suggestions; the form itself says what is wrong with a path
     }

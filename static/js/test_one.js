@@ -58,5 +58,5 @@ export function addSnapshot(el, epoch) {
   select.insertBefore(h("option", { value: epoch }, `Epoch #${epoch}`), before);
   if (newestChosen) select.selectedIndex = 0;
   role(el, "no-snapshots").hidden = true;
-  role(el, "submit").disabled = false;
+  for (const control of [select, role(el, "submit")]) control.disabled = false;
 }

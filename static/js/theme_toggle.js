@@ -1,5 +1,7 @@
 /* Light, dark or as the system has it; remembered in this browser. */
 
+import { remember, remembered } from "./dom.js";
+
 export function mount(el) {
   const root = document.documentElement;
   const show = (chosen) => {
@@ -7,23 +9,13 @@ export function mount(el) {
       button.setAttribute("aria-pressed", String(button.dataset.themeChoice === chosen));
     }
   };
-  let remembered = "auto";
-  try {
-    remembered = localStorage.getItem("theme") ?? "auto";
-  } catch {
-    // Without storage the choice holds for this page only.
-  }
-  show(remembered);
+  show(remembered("theme") ?? "auto");
   el.hidden = false;
   el.addEventListener("click", (event) => {
     const chosen = event.target.closest("button")?.dataset.themeChoice;
     if (!chosen) return;
     root.dataset.themeChoice = chosen;
-    try {
-      localStorage.setItem("theme", chosen);
-    } catch {
-      // See above.
-    }
+    remember("theme", chosen);
     show(chosen);
     document.dispatchEvent(new Event("themechosen"));
   });

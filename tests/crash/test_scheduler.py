@@ -10,6 +10,7 @@ import pytest
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import Refused
 from jobs.folder import lock_holder, lock_is_held, take_lock
+from jobs.processes import ending_in_words
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
@@ -186,3 +187,48 @@ def test_a_fault_in_a_listener_stops_nothing(scheduler: Scheduler, store: Store,
 
     scheduler.listeners.changes.append(broken)
     wait_for(scheduler, store, scheduler.submit(short_job(digit_folders)), Status.DONE)
+
+
+def test_an_abort_at_the_moment_of_the_start_is_not_lost(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    job_id = scheduler.submit(long_job(many_pictures))
+
+    def abort_at_once(about: str, what: str) -> None:
+        if what == "status" and store.get(job_id).status is Status.RUNNING:
+            scheduler.listeners.changes.remove(abort_at_once)
+            scheduler.abort(job_id)
+
+    scheduler.listeners.changes.append(abort_at_once)
+    assert wait_for(scheduler, store, job_id, Status.ABORTED, Status.DONE).status is Status.ABORTED
+
+
+@pytest.mark.parametrize("line", ["this is no JSON", "[1, 2]", '{"type": "progress"}', '{"type": "train", "loss": 3}'])
+def test_a_strange_event_does_not_keep_a_job_from_ending(
+    scheduler: Scheduler, store: Store, digit_folders: Path, line: str
+) -> None:
+    job_id = scheduler.submit(short_job(digit_folders))
+    scheduler.folder(job_id).events.write_text(f"{line}\n")
+    job = wait_for(scheduler, store, job_id, Status.DONE)
+    assert job.summary["progress"] == 1.0, "what came after it counts"
+
+
+def test_what_a_dead_server_left_half_made_is_removed(scheduler: Scheduler, store: Store, jobs_dir: Path) -> None:
+    for name in (".20200101-000000-0000.new", ".20200101-000000-0001.deleted"):
+        (jobs_dir / name).mkdir()
+        (jobs_dir / name / "spec.json").touch()
+    successor = Scheduler(jobs_dir, store, Resources())
+    successor.start()
+    successor.close()
+    assert list(jobs_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "killed_for_memory", "words"), [
+    (signal.SIGKILL, True, "out of memory"),
+    (signal.SIGKILL, False, "Killed from outside"),
+    (signal.SIGSEGV, True, "Crashed (SIGSEGV)"),
+    (signal.SIGBUS, False, "Crashed (SIGBUS)"),
+    (signal.SIGUSR1, False, "User defined signal 1"),
+])  # fmt: skip
+def test_an_ending_is_told_in_words(number: signal.Signals, killed_for_memory: bool, words: str) -> None:
+    assert words in ending_in_words(-number, killed_for_memory)

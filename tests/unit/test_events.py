@@ -1,6 +1,8 @@
 """The event log: whole lines, read by offset, strict JSON."""
 
 import json
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,24 @@ def test_numbers_that_json_has_not_are_refused_and_have_words(log: Path) -> None
         "nan", "infinity", "-infinity", 1.5]  # fmt: skip
     EventWriter(log).write("train", loss=in_words(float("nan")))
     assert json.loads(log.read_text())["loss"] == "nan"
+
+
+def test_a_line_that_the_disk_takes_half_of_is_taken_back(log: Path) -> None:
+    writer = EventWriter(log)
+    writer.write("whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 50, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.write("torn", text=100 * "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    writer.write("after")
+    assert [event["type"] for event in all_events(log)] == ["whole", "after"]
+
+
+def test_a_name_without_utf8_can_be_read_and_shown(log: Path) -> None:
+    EventWriter(log).write("named", name=os.fsdecode(b"caf\xe9 \xf0\x9f\x98\x80"), text="über")
+    (event,) = all_events(log)
+    assert event["name"].encode().decode().startswith("caf? \N{GRINNING FACE}"), event
+    assert event["text"] == "über"

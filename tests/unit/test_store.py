@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import NoSuchJob
+from jobs.errors import EnvironmentFault, NoSuchJob
 from jobs.statuses import Status
 from jobs.store import Store
 
@@ -56,5 +56,5 @@ def test_everything_is_there_after_a_restart(tmp_path: Path, store: Store) -> No
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, store: Store) -> None:
     store._connection.execute("PRAGMA user_version=99")
     store.close()
-    with pytest.raises(RuntimeError, match="Update"):
+    with pytest.raises(EnvironmentFault, match="Update"):
         Store(tmp_path / "store.sqlite")

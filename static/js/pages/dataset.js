@@ -40,8 +40,8 @@ export function mount(page) {
     onStatus(now) {
       status.applyStatus(now);
       document.dispatchEvent(new Event("jobnews"));
-      // Finished before our eyes: the page of a finished dataset has links and sizes that only the server knows.
-      if (wasRunning && now.status === "Done") location.reload();
+      // Ended before our eyes: the page of a dataset that has ended has links and sizes that only the server knows.
+      if (wasRunning && now.running === false) location.reload();
     },
   });
 }
@@ -91,7 +91,7 @@ function showShares(page) {
 function showAnalysed(page, event, chart) {
   const [split, what] = event.role.split("_");
   const row = rowOf(page, event.role, () => h("tr", { "data-db": event.role },
-    h("th", { scope: "row" }, `${SPLITS[split]} ${what}`), h("td", { class: "number" }), h("td"), h("td"), h("td", { class: "breakable path" }), h("td")));
+    h("th", { scope: "row" }, `${SPLITS[split]} ${what}`), h("td", { class: "number" }), h("td", { class: "number" }), h("td"), h("td", { class: "breakable path" }), h("td")));
   setText(row.cells[1], count(event.entries));
   setText(row.cells[2], shape(event.shape));
   setText(row.cells[3], event.stored ?? "");

@@ -1,20 +1,27 @@
 /* The page of a model: its curves, numbers, layers and snapshots, as the training writes them. */
 
-import { lineChart } from "../chart.js";
-import { h, oncePerFrame, role, setText, svg, throttled } from "../dom.js";
+import { blockMeans, lineChart } from "../chart.js";
+import { h, oncePerFrame, remember, remembered, role, setText, svg, throttled } from "../dom.js";
 import { bytes, count, number } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { layerView } from "../layers.js";
 import { followJob } from "../live.js";
+import { get } from "../requests.js";
 import { addSnapshot } from "../test_one.js";
+
+const STRONG_POINTS = 250;
 
 export function mount(page) {
   const status = jobStatus(page);
   const curves = lossCurves(page);
+  const showSize = throttled(() => showFolderSize(page), 5000);
   const apply = {
     network: (event) => showNetwork(page, event),
     usage: (event) => showUsage(page, event),
-    snapshot: (event) => showSnapshot(page, event.epoch),
+    snapshot(event) {
+      showSnapshot(page, event.epoch);
+      showSize();
+    },
     train: curves.addTraining,
     validation: curves.addValidation,
     progress: (event) => showProgress(page, event),
@@ -30,6 +37,7 @@ export function mount(page) {
     },
     onStatus(now) {
       status.applyStatus(now);
+      showSize();
       document.dispatchEvent(new Event("jobnews"));
     },
   });
@@ -74,6 +82,15 @@ function showSnapshot(page, epoch) {
   addSnapshot(page.querySelector('[data-mount="test-one"]'), epoch);
 }
 
+async function showFolderSize(page) {
+  try {
+    const { size_bytes: size } = await get(`/models/${page.dataset.jobId}.json`);
+    if (size) setText(role(page, "size"), bytes(size));
+  } catch {
+    // The next snapshot asks again.
+  }
+}
+
 const key = (name, dash) => svg("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" }, svg("line", { class: `key-${name}`, x1: 0, x2: 22, y1: 4, y2: 4, "stroke-dasharray": dash }));
 
 /** Columns of epoch, training loss, validation loss and learning rate, in the order of the epochs. */
@@ -112,7 +129,8 @@ function lossCurves(page) {
   const xFormat = (epoch) => String(Number(epoch.toFixed(3)));
   const lossChart = lineChart(role(el, "loss-chart"), {
     series: [
-      { label: "Training", colour: "--series-train", width: 1.6 },
+      { label: "Training", colour: "--series-train", width: 1, alpha: 0.35 },
+      { label: "Training, mean", colour: "--series-train" },
       { label: "Validation", colour: "--series-validation", dash: [6, 4], points: true, width: 2 },
     ],
     sync: "training", xFormat, onCursor,
@@ -152,9 +170,12 @@ function lossCurves(page) {
     setText(role(page, "validation-loss"), number(event.loss));
   }
 
+  // More points than the eye can tell apart hide where they go: a line of means lies over them.
+  const blockSize = () => Math.ceil(epochs.length / STRONG_POINTS);
   const sentence = () => [
     latest.train === undefined ? null : `Training loss ${number(latest.train)} at epoch ${latest.epoch.toFixed(1)}, from ${number(latest.first)} at the start.`,
     latest.validation === undefined ? null : `Validation loss ${number(latest.validation)} at epoch ${number(latest.validatedAt)}.`,
+    blockSize() > 1 ? `The strong line is the mean of every ${blockSize()} points.` : null,
     notNumbers ? `${count(notNumbers)} value${notNumbers === 1 ? " is" : "s are"} not a number and not drawn.` : null,
   ].filter(Boolean).join(" ");
 
@@ -168,12 +189,17 @@ function lossCurves(page) {
     speak();
   }, 500);
   table.addEventListener("toggle", fillTable);
+  const useScale = (scale) => {
+    for (const button of el.querySelectorAll("[data-scale]")) button.setAttribute("aria-pressed", String(button.dataset.scale === scale));
+    lossChart.setScale(scale);
+  };
   el.addEventListener("click", (event) => {
     const scale = event.target.dataset?.scale;
     if (!scale) return;
-    for (const button of el.querySelectorAll("[data-scale]")) button.setAttribute("aria-pressed", String(button.dataset.scale === scale));
-    lossChart.setLogarithmic(scale === "log");
+    useScale(scale);
+    remember("loss-scale", scale);
   });
+  useScale(remembered("loss-scale") ?? "linear");
   showReadout();
 
   return {
@@ -181,7 +207,8 @@ function lossCurves(page) {
     addValidation,
     draw() {
       if (!epochs.length) return;
-      lossChart.set([epochs, losses, validations]);
+      el.hidden = false;
+      lossChart.set([epochs, losses, blockMeans(losses, blockSize()), validations]);
       rateChart.set([epochs, rates]);
       showReadout();
       summarize();

@@ -1,0 +1,239 @@
+"""The pages as a person at the keyboard meets them: forms, lists, words, and a line that drops."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from jobs.networks.starter import starter_network
+from tests.browser.walk import paste_network, points, train_losses
+from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
+
+LONG_NAME = "<b>Bold</b> & a name " + "that-does-not-break" * 8
+SHAPE = (1, 28, 28)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_digits(tmp_path_factory.mktemp("pages") / "digits", 200)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[RunningServer]:
+    """One server for the tests that leave each other's jobs alone."""
+    running = start_server(tmp_path_factory.mktemp("shared"), digits.parent)
+    yield running
+    end_jobs(running)
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def dataset(shared: RunningServer, digits: Path) -> str:
+    """A classification dataset with a name that is hard to show."""
+    return make_dataset(shared, digits, LONG_NAME)
+
+
+@pytest.fixture(scope="module")
+def generic(shared: RunningServer, dataset: str) -> str:
+    return make_generic(shared, dataset)
+
+
+def post(server: RunningServer, path: str, fields: dict[str, str | int]) -> str:
+    answer = requests.post(f"{server.url}/{path}.json", data=fields, timeout=20)
+    assert answer.ok, answer.text
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def make_dataset(server: RunningServer, digits: Path, name: str) -> str:
+    fields: dict[str, str | int] = {"dataset_name": name, "folder_train": str(digits)}
+    size: dict[str, str | int] = {"resize_channels": 1, "resize_width": 28, "resize_height": 28}
+    job_id = post(server, "datasets/images/classification", fields | size)
+    assert server.wait_for_job(job_id)["status"] == "Done"
+    return job_id
+
+
+def make_generic(server: RunningServer, dataset: str) -> str:
+    folder = server.data_dir / "jobs" / dataset
+    databases = {f"prebuilt_{split}_images": str(folder / f"{split}_db") for split in ("train", "val")}
+    mean = {"prebuilt_mean_file": str(folder / "mean.binaryproto")}
+    job_id = post(server, "datasets/images/generic", {"dataset_name": "Generic", **databases, **mean})
+    assert server.wait_for_job(job_id)["status"] == "Done"
+    return job_id
+
+
+def make_model(server: RunningServer, dataset: str, epochs: int) -> str:
+    fields: dict[str, str | int] = {"model_name": "Model", "dataset": dataset, "train_epochs": epochs, "batch_size": 2}
+    rare: dict[str, str | int] = {"snapshot_interval": 0, "val_interval": 50, "random_seed": 1}
+    return post(server, "models/images/generic", fields | rare | {"custom_network": starter_network(SHAPE)})
+
+
+def no_sideways_scroll(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def tab_to(page: Page, element: Locator) -> None:
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if element.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"Twenty times Tab do not lead to {element}")
+
+
+def test_a_dataset_by_keyboard_alone(shared: RunningServer, page: Page, digits: Path) -> None:
+    keys = page.keyboard
+    page.goto(shared.url)
+    keys.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    tab_to(page, page.get_by_text("New dataset", exact=True))
+    keys.press("Enter")
+    tab_to(page, page.get_by_role("link", name="Classification").first)
+    keys.press("Enter")
+    page.wait_for_url("**/images/classification/new")
+    tab_to(page, page.locator("#folder_train"))
+    # The way down: the root of the data, then what lies in it.
+    keys.type(str(digits.parent)[:-2])
+    for folder in (digits.parent, digits):
+        expect(page.get_by_role("option", name=f"{folder}/")).to_be_visible()
+        keys.press("ArrowDown")
+        keys.press("Enter")
+    expect(page.locator("#folder_train")).to_have_value(f"{digits}/")
+    keys.press("Escape")
+    for field, value in (("resize_width", "28"), ("resize_height", "28"), ("dataset_name", "By keyboard")):
+        tab_to(page, page.locator(f"#{field}"))
+        keys.type(value)
+    keys.press("Enter")
+    page.wait_for_url("**/datasets/2*")
+    expect(page.get_by_role("heading", name="By keyboard")).to_be_visible()
+    expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
+
+
+def test_a_form_with_errors_keeps_what_was_typed(shared: RunningServer, page: Page) -> None:
+    page.goto(f"{shared.url}/datasets/images/classification/new")
+    page.locator("#folder_train").fill("/nowhere/at/all")
+    page.locator("#resize_width").fill("-4")
+    page.get_by_role("button", name="Create").click()
+    summary = page.get_by_role("alert")
+    expect(summary).to_be_focused()
+    summary.get_by_role("link", name="Width").click()
+    expect(page.locator("#resize_width")).to_be_focused()
+    expect(page.locator("#resize_width")).to_have_value("-4")
+    expect(page.locator("#resize_width-error")).to_contain_text("at least 1")
+    expect(page.locator("#folder_train")).to_have_value("/nowhere/at/all")
+
+
+def test_the_theme_is_remembered(shared: RunningServer, page: Page) -> None:
+    page.goto(shared.url)
+    page.get_by_role("button", name="Dark").click()
+    page.goto(f"{shared.url}/datasets/images/generic/new")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+
+
+def test_visualize_says_which_line_is_wrong(shared: RunningServer, generic: str, page: Page) -> None:
+    page.goto(f"{shared.url}/models/images/generic/new?dataset={generic}")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    wrong = starter_network(SHAPE).replace("nn.Linear(50, 300)", "nn.Linear(51, 300)")
+    paste_network(page, wrong)
+    page.get_by_role("button", name="Visualize").click()
+    alert = page.locator('[data-role="network-check"]').get_by_role("alert")
+    expect(alert).to_contain_text("got 50 values an image, it takes 51", timeout=60_000)
+    expect(alert).to_contain_text("line 6")
+    expect(page.locator(".cm-bad-line")).to_contain_text("nn.Linear(51, 300)")
+    page.locator("#model_name").fill("Fails")
+    page.get_by_role("button", name="Create").click()
+    page.wait_for_url("**/models/2*")
+    expect(page.locator('[data-status="Error"]')).to_be_visible(timeout=60_000)
+    expect(page.locator('[data-role="cause"]')).to_contain_text("it takes 51")
+    expect(page.locator("#line-6.bad-line")).to_be_visible()
+
+
+def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str, dataset: str, page: Page) -> None:
+    page.goto(f"{shared.url}/datasets/{dataset}")
+    page.get_by_role("button", name="Rename this job").click()
+    page.get_by_label("Name", exact=True).fill(f"{LONG_NAME} again")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{LONG_NAME} again")
+    page.get_by_role("button", name="Edit the notes").click()
+    page.get_by_label("Notes", exact=True).fill("<i>first</i>\nsecond")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".note-text")).to_have_text("<i>first</i>\nsecond")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{LONG_NAME} again")
+    expect(page.locator(".note-text")).to_have_text("<i>first</i>\nsecond")
+
+    delete = page.get_by_role("button", name="Delete job")
+    delete.click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    delete.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator('[data-role="action-error"]')).to_contain_text('1 job depends on it: "Generic"')
+    assert shared.status(dataset)["status"] == "Done"
+
+
+def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, digits: Path, page: Page) -> None:
+    doomed = make_dataset(shared, digits, "Zebra")
+    page.goto(shared.url)
+    rows = page.locator('[data-table="datasets"] tbody tr')
+    expect(rows.filter(has_text="<b>Bold</b>")).to_have_count(1)
+    sort = page.locator('[data-table="datasets"]').get_by_role("button", name="Name")
+    sort.click()
+    names = rows.locator("td.name a")
+    assert names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.casefold)
+    sort.click()
+    expect(names.first).to_have_text("Zebra")
+    page.get_by_placeholder("Filter by name").fill("zeb done")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Select Zebra").check()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(rows).to_have_count(0)
+    assert requests.get(f"{shared.url}/jobs/{doomed}/events", timeout=10).status_code == 404
+
+
+def test_narrow_pages_do_not_scroll_sideways(
+    shared: RunningServer, generic: str, dataset: str, browser: Browser
+) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
+    page = context.new_page()
+    forms = [
+        f"{kind}/new" for kind in ("datasets/images/classification", "datasets/images/generic", "models/images/generic")
+    ]
+    explore = f"datasets/images/classification/explore?job_id={dataset}&db=train"
+    for path in ("", *forms, f"datasets/{dataset}", f"datasets/{generic}", explore, "jobs/none"):
+        page.goto(f"{shared.url}/{path}")
+        page.wait_for_load_state("networkidle" if path in forms else "load")
+        assert no_sideways_scroll(page), path
+    context.close()
+
+
+def test_a_server_that_comes_back_in_mid_training(
+    shared: RunningServer, generic: str, digits: Path, page: Page
+) -> None:
+    """The banner says that the line is down; the curve goes on, and has every point when the job ends."""
+    job_id = make_model(shared, generic, 1500)
+    page.goto(f"{shared.url}/models/{job_id}")
+    until(lambda: points(page) > 5, 60, "the curve moves", wait=page.wait_for_timeout)
+    shared.stop()
+    banner = page.get_by_role("status").filter(has_text=re.compile("Reconnecting"))
+    expect(banner).to_be_visible(timeout=20_000)
+    before = points(page)
+    restart(shared, digits.parent)
+    expect(banner).to_be_hidden(timeout=30_000)
+    until(lambda: points(page) > before, 30, "the curve goes on", wait=page.wait_for_timeout)
+    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+    expect(page.locator('[data-status="Aborted"]')).to_be_visible(timeout=30_000)
+    told = len(train_losses(shared, job_id))
+    until(lambda: points(page) == told, 20, "every point is there", wait=page.wait_for_timeout)
+    page.reload()
+    until(lambda: points(page) == told, 20, "and again after a reload", wait=page.wait_for_timeout)
+
+
+def restart(server: RunningServer, *data_roots: Path) -> None:
+    """The same address and data directory, as after a person's Ctrl+C and arrow up."""
+    server.process = start_server(server.data_dir, *data_roots, port=urlsplit(server.url).port or 0).process

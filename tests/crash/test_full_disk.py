@@ -1,0 +1,140 @@
+"""A disk that fills up: a real one, of a few megabytes in memory. Every job says so, and the server goes on."""
+
+import html
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import DISK_FULL
+from tests.web import payloads
+from tests.web.conftest import Site
+from tests.web.test_models import HEAD, LONG
+from webapp import create_app
+from webapp.config import Settings
+from webapp.services import Services
+
+DISK_BYTES = 24 << 20
+
+LARGE = f"""{HEAD}
+def network(params):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 1000), nn.Linear(1000, 784), nn.Unflatten(1, (1, 28, 28)))
+    return dict(model=model, loss=nn.MSELoss(), label_hook=lambda input, label: input)
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("There is no command mount here.")
+    if mounted.returncode:
+        pytest.skip(f"No disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.fixture
+def site(small_disk: Path, tmp_path: Path, digit_folders: Path) -> Iterator[Site]:
+    """A site whose jobs are on the small disk; the pictures are not."""
+    app = create_app(Settings(data_dir=small_disk, data_roots=(tmp_path, digit_folders)))
+    services: Services = app.extensions["layerscope"]
+    services.scheduler.start()
+    yield Site(app.test_client(), services, digit_folders)
+    services.close()
+
+
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Take what is free on the disk, but for `leave` bytes; the file that takes it."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+        except OSError:
+            if leave:
+                file.truncate(file.tell() - leave)
+    return ballast
+
+
+def generic(site: Site) -> str:
+    """A dataset to learn from, on the small disk."""
+    classification = site.done(site.make_classification(site.digits))
+    return site.done(site.make_generic(site.folder(classification).path))
+
+
+def test_a_database_that_does_not_fit_leaves_nothing_and_the_next_job_is_done(site: Site) -> None:
+    big = {"encoding": "none", "resize_width": "512", "resize_height": "512", "resize_channels": "3"}
+    job_id = site.make_classification(site.digits, **big)
+    cause = site.cause_on_page(job_id)
+    assert cause == DISK_FULL
+    assert not {path.name for path in site.folder(job_id).path.iterdir()} & {
+        "train_db",
+        ".train_db.tmp",
+        "dataset.json",
+    }
+    site.done(site.make_classification(site.digits))
+
+
+def test_decoded_images_that_do_not_fit_are_refused_before_the_work(site: Site, small_disk: Path) -> None:
+    classification = site.done(site.make_classification(site.digits))
+    fill(small_disk, leave=100_000)
+    job_id = site.make_generic(site.folder(classification).path)
+    assert "Delete jobs that nobody needs" in site.cause_on_page(job_id)
+    assert not site.folder(job_id).dataset.exists()
+
+
+def test_a_snapshot_that_does_not_fit_ends_the_training_and_the_last_one_is_good(site: Site, small_disk: Path) -> None:
+    job_id = site.make_model(dataset=generic(site), custom_network=LARGE, learning_rate="1e-9", train_epochs="5")
+    assert site.cause_on_page(job_id) == DISK_FULL
+    epochs = site.folder(job_id).snapshot_epochs()
+    assert 1 <= len(epochs) < 5
+    digit = min(site.digits.rglob("*.png"))
+    url, form = "/models/images/generic/infer_one.json", {"job_id": job_id}
+    answer = site.client.post(url, data=form | {"image_path": str(digit)})
+    assert answer.status_code == 200, answer.get_json()
+    fill(small_disk)
+    with digit.open("rb") as file:
+        answer = site.client.post(url, data=form | {"image_file": (file, "digit.png")})
+    assert answer.status_code == 500
+    assert answer.get_json()["error"]["message"] == DISK_FULL
+    assert list(site.services.settings.uploads_dir.iterdir()) == []
+
+
+def test_a_job_that_cannot_be_kept_is_not_made_and_its_form_is(site: Site, small_disk: Path) -> None:
+    site.done(site.make_classification(site.digits))
+    before = site.job_ids()
+    ballast = fill(small_disk)
+    form = payloads.classification(site.digits, dataset_name="typed with care")
+    page = site.client.post("/datasets/images/classification", data=form)
+    assert page.status_code == 507
+    text = html.unescape(page.get_data(as_text=True))
+    assert DISK_FULL in text
+    for value in form.values():
+        assert value in text
+    answer = site.client.post("/datasets/images/classification.json", data=form)
+    assert answer.get_json()["error"]["message"] == DISK_FULL
+    for url in ("/", "/index.json", "/datasets/images/generic/new"):
+        assert site.client.get(url).status_code == 200, url
+    assert site.job_ids() == before
+    ballast.unlink()
+    site.done(site.make("datasets/images/classification", form))
+
+
+def test_a_job_that_cannot_even_say_why_it_ends_is_an_error_with_its_cause(site: Site, small_disk: Path) -> None:
+    job_id = site.make_model(dataset=generic(site), **LONG, learning_rate="1e-9")
+    site.until_event(job_id, "train")
+    ballast = fill(small_disk)
+    process = site.services.scheduler._children[job_id].process
+    assert process is not None
+    process.wait(timeout=30)
+    for url in ("/", f"/models/{job_id}", f"/jobs/{job_id}/events"):
+        assert site.client.get(url).status_code == 200, "the server goes on, and reads"
+    # The end of a job has to be written down, and that it can be as soon as there is room.
+    ballast.unlink()
+    assert site.cause_on_page(job_id) == DISK_FULL
