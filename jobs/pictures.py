@@ -18,7 +18,7 @@ Colormap = Literal["jet", "viridis"]
 
 WIDEST = 1200
 MOST_VALUES_GIVEN = 4096
-WHITE = 255
+OPAQUE = 255
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def draw(array: Floats, colormap: Colormap, limits: tuple[float, float] | None =
     scaled = _to_bytes(canvas, low, high)
     is_padding = _padding_mask(tiles.pixels)
     pixels = scaled if tiles.are_colour else _colours(colormap)[scaled]
-    pixels[is_padding] = WHITE
+    if is_padding.any():
+        # Where DIGITS drew white, the page shows through: it may be dark.
+        pixels = np.dstack([pixels, np.where(is_padding, 0, OPAQUE).astype(np.uint8)])
     height, width = canvas.shape[:2]
     values = None
     if not tiles.are_colour and width * height <= MOST_VALUES_GIVEN:

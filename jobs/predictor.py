@@ -177,14 +177,15 @@ def main_pictures(
         _shown(
             "normalized",
             "Normalized",
-            f"What the network is to reconstruct: {_range(target)}.",
+            f"{'What the network is to reconstruct' if compared else 'What the network gets'}: {_range(target)}.",
             draw(target, colormap, limits),
         ),
     ]
     if code is not None:
         values = first_of(code.outputs[0])
         caption = f"{layer_name(code.module)}: {values.size} values, {_range(values)}."
-        shown.append(_shown("code", "Compressed representation", caption, draw(values, colormap)))
+        title = "Compressed representation" if compared else "Smallest layer"
+        shown.append(_shown("code", title, caption, draw(values, colormap)))
     title = "Reconstruction" if compared else "Output"
     shown.append(_shown("output", title, f"What the network gives: {_range(output)}.", draw(output, colormap, limits)))
     if compared:
@@ -204,7 +205,7 @@ def _range(values: Floats) -> str:
 
 def _one_plane(errors: Floats) -> Floats:
     """Errors of a colour image as one plane: colours of errors would say nothing."""
-    return errors.mean(0) if errors.ndim == 3 and len(errors) == 3 else errors
+    return errors.mean(0, keepdims=True) if errors.ndim == 3 and len(errors) == 3 else errors
 
 
 def first_of(batch: Tensor) -> Floats:

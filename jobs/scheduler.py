@@ -74,6 +74,7 @@ class Scheduler:
         self._store = store
         self._resources = resources
         self._children: dict[str, Child] = {}
+        self._waits_for: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
         self._turn = threading.RLock()
         self._wake = threading.Event()
@@ -83,6 +84,10 @@ class Scheduler:
 
     def folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._jobs_dir / job_id)
+
+    def waits_for(self, job_id: str) -> str | None:
+        """Why a job that waits has not begun, in a sentence; None when it does not wait."""
+        return self._waits_for.get(job_id)
 
     # What people ask for
 
@@ -276,8 +281,13 @@ class Scheduler:
         running = [other for other in self._store.active() if other.status is Status.RUNNING]
         wanted = str(self.folder(job.id).read_spec().get("select_gpu", "next"))
         device = self._resources.device_for(job, wanted, running)
-        if device is None or not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):
+        if device is None:
+            names = ", ".join(f'"{other.name}"' for other in running if other.family == job.family)
+            self._wait(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
             return
+        if not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):
+            return
+        self._waits_for.pop(job.id, None)
         try:
             process = start_worker(self.folder(job.id), device)
         except (EnvironmentFault, OSError) as error:
@@ -301,9 +311,17 @@ class Scheduler:
             return False
         if parent.status in (Status.ABORTED, Status.ERROR):
             self._move(job, Status.ABORTED, f'Its dataset "{parent.name}" did not succeed ({parent.status}).')
+        elif parent.status is not Status.DONE:
+            self._wait(job, f'Waits for its dataset "{parent.name}".')
         return parent.status is Status.DONE
 
+    def _wait(self, job: JobRecord, reason: str) -> None:
+        if self._waits_for.get(job.id) != reason:
+            self._waits_for[job.id] = reason
+            self.listeners.tell_change(job.id, "status")
+
     def _move(self, job: JobRecord, after: Status, cause: str | None = None) -> bool:
+        self._waits_for.pop(job.id, None)
         moved = self._store.move(job.id, job.status, after, time.time(), cause=cause)
         if moved:
             self.listeners.tell_change(job.id, "status")

@@ -1,9 +1,9 @@
 """A job as pages, rows and JSON show it."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from flask import url_for
@@ -101,6 +101,10 @@ class JobView:
         return left if self.running else None
 
     @property
+    def waits_for(self) -> str | None:
+        return services().scheduler.waits_for(self.id)
+
+    @property
     def dataset_id(self) -> str | None:
         return self.record.parent_id
 
@@ -114,8 +118,12 @@ class JobView:
 
     @property
     def size_bytes(self) -> int:
-        """What the job keeps on disk. Walks its folder."""
-        return sum(path.stat().st_size for path in Path(self.folder.path).rglob("*") if path.is_file())
+        """What the job keeps on disk. Walks its folder, in which a worker may be at work."""
+        total = 0
+        for path in self.folder.path.rglob("*"):
+            with suppress(FileNotFoundError):
+                total += path.lstat().st_size
+        return total
 
 
 def job_view(job_id: str) -> JobView:
@@ -138,6 +146,7 @@ def status_of(job: JobView) -> dict[str, Any]:
         "cause": job.cause,
         "line": job.line,
         "running": job.running,
+        "waits_for": job.waits_for,
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,
         "seconds_left": job.seconds_left,
@@ -166,6 +175,7 @@ def table_row(record: JobRecord, began: float, changed: float, readers: int) -> 
         "status": record.status.value,
         "status_css": record.status.css,
         "cause": record.cause,
+        "waits_for": services().scheduler.waits_for(record.id),
         "submitted": record.created,
         "elapsed": round(max(0.0, (time.time() if record.status.is_running else changed) - began), 1),
         "progress": round(100 * float(summary.get("progress", 0.0)), 1),

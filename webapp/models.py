@@ -193,7 +193,13 @@ def show(job_id: str) -> ResponseReturnValue:
 def show_json(job_id: str) -> ResponseReturnValue:
     job = _model(job_id)
     return jsonify(
-        _description(job) | status_of(job) | {"snapshots": job.folder.snapshot_epochs(), "directory": job.directory}
+        _description(job)
+        | status_of(job)
+        | {
+            "snapshots": job.folder.snapshot_epochs(),
+            "directory": job.directory,
+            "size_bytes": job.size_bytes,
+        }
     )
 
 

@@ -77,7 +77,9 @@ class TrainingReport:
         self._clock = clock
         self._images_per_epoch = images
         self._images_total = images * (position.total_steps // position.steps_per_epoch)
-        self._points = Points(max(1, position.total_steps // MOST_POINTS), position.steps_per_epoch)
+        # A long training has fewer points an epoch, and never fewer than one.
+        stride = max(1, min(position.total_steps // MOST_POINTS, position.steps_per_epoch))
+        self._points = Points(stride, position.steps_per_epoch)
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
         self._last_rate = math.nan

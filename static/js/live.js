@@ -39,7 +39,7 @@ export function followJob(jobId, { onEvents, onStatus }) {
       let answer;
       do {
         askAgain = false;
-        answer = await get(`/jobs/${jobId}/events?since=${offset}`);
+        answer = await get(`/jobs/${jobId}/events?since=${offset}`, { signal: AbortSignal.timeout(10_000) });
         heard(!socket.connected);
         offset = answer.next;
         if (answer.events.length) onEvents(answer.events);

@@ -1,5 +1,8 @@
 /* HTTP to our own server. What goes wrong comes back as an Error whose message is a sentence for the person. */
 
+// Visualize may take a minute; nothing else takes so long.
+const TIMEOUT = 100_000;
+
 export class RequestError extends Error {
   constructor(message, status, body) {
     super(message);
@@ -20,9 +23,10 @@ function sentence(body, text, status) {
 export async function request(url, options = {}) {
   let response;
   try {
-    response = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers } });
+    // A server that was killed may leave a request without an end.
+    response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT), ...options, headers: { Accept: "application/json", ...options.headers } });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError") throw error; // by whoever asked, who knows why
     throw new RequestError("The server does not answer. Is it still running?", 0, null);
   }
   const text = await response.text();

@@ -11,7 +11,8 @@ from jobs.pictures import draw, draw_image, grid_of
 
 
 def pixels_of(picture) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.png))))
+    """Red, green, blue and opacity of each pixel."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.png))).convert("RGBA"))
 
 
 @pytest.mark.parametrize(
@@ -22,24 +23,25 @@ def test_grid_is_as_square_as_can_be(count, grid):
     assert grid_of(count) == grid
 
 
-def test_fifty_values_are_seven_by_eight_with_white_rest():
+def test_fifty_values_are_seven_by_eight_and_nothing_is_drawn_in_the_rest():
     picture = draw(np.arange(50, dtype=np.float32), "jet")
     assert (picture.width, picture.height, picture.colormap) == (7, 8, "jet")
     assert (picture.minimum, picture.maximum) == (0, 49)
     assert picture.values[0] == [0, 1, 2, 3, 4, 5, 6]
     assert picture.values[7] == [49] + [None] * 6
     pixels = pixels_of(picture)
-    assert pixels.shape == (8, 7, 3)
-    assert (pixels[7, 1:] == 255).all()
-    assert pixels[0, 0].tolist() == [0, 0, 127]
-    assert pixels[7, 0].tolist() == [127, 0, 0]
+    assert pixels.shape == (8, 7, 4)
+    assert (pixels[7, 1:, 3] == 0).all()
+    assert pixels[0, 0].tolist() == [0, 0, 127, 255]
+    assert pixels[7, 0].tolist() == [127, 0, 0, 255]
 
 
-def test_filters_are_tiles_with_white_gaps():
+def test_filters_are_tiles_with_open_gaps():
     picture = draw(np.arange(20 * 25, dtype=np.float32).reshape(20, 1, 5, 5), "viridis")
     assert (picture.width, picture.height) == (4 * 6 - 1, 5 * 6 - 1)
     assert picture.values[0][:7] == [0, 1, 2, 3, 4, None, 25]
-    assert (pixels_of(picture)[5] == 255).all()
+    assert (pixels_of(picture)[5, :, 3] == 0).all()
+    assert (pixels_of(picture)[4, :5, 3] == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_each_shape_is_read_by_its_rule(shape, size, colormap):
     picture = draw(np.random.default_rng(0).normal(size=shape), colormap="jet")
     assert (picture.width, picture.height) == size
     assert picture.colormap == colormap
-    assert pixels_of(picture).shape == (size[1], size[0], 3)
+    assert pixels_of(picture).shape == (size[1], size[0], 4)
 
 
 def test_what_is_no_number_is_null():
@@ -72,7 +74,7 @@ def test_what_is_no_number_is_null():
 
 
 def test_equal_values_have_one_colour():
-    assert len(np.unique(pixels_of(draw(np.full((1, 4, 4), 7.0), "jet")).reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(pixels_of(draw(np.full((1, 4, 4), 7.0), "jet")).reshape(-1, 4), axis=0)) == 1
 
 
 def test_large_pictures_carry_no_values():
