@@ -85,6 +85,6 @@ def test_large_pictures_carry_no_values():
 def test_image_is_drawn_as_it_is():
     grey = draw_image(np.full((1, 2, 2), 100, np.uint8))
     assert (grey.colormap, grey.minimum, grey.maximum) == ("gray", 0, 255)
-    assert pixels_of(grey).tolist() == [[100, 100], [100, 100]]
+    assert (pixels_of(grey) == [100, 100, 100, 255]).all()
     colour = draw_image(np.stack([np.full((2, 2), value, np.uint8) for value in (1, 2, 3)]))
-    assert pixels_of(colour)[0, 0].tolist() == [1, 2, 3]
+    assert (pixels_of(colour) == [1, 2, 3, 255]).all()
