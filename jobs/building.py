@@ -24,7 +24,7 @@ from jobs.networks.contract import (
     network_fault,
 )
 from jobs.networks.names import image_shape_name, layer_name
-from jobs.networks.tracing import LayerCall, RunningModule, Trace, tensors_in, traced
+from jobs.networks.tracing import LayerCall, RunningModule, Trace, find_code, tensors_in, traced
 
 ImageShape = tuple[int, int, int]
 IMAGES_TRIED = 2
@@ -46,12 +46,13 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class NetworkReport:
-    """What one pass over two images showed."""
+    """What one pass over two images showed. `code_layer` is the index of the narrowest layer, if there is one inside."""
 
     layers: list[LayerInfo]
     parameters: int
     loss: float
     output_shape: list[int] | list[list[int]]
+    code_layer: int | None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -107,11 +108,13 @@ def check_network(
     with torch.no_grad():
         for buffer, kept in buffers:
             buffer.copy_(kept)
+    code = find_code(trace.calls, prod(image_shape))
     return NetworkReport(
         layers=_layer_infos(network, trace.calls),
         parameters=sum(parameter.numel() for parameter in network.model.parameters()),
         loss=loss.item(),
         output_shape=_image_shapes(tuple(tensors_in(output))),
+        code_layer=code.index if code else None,
     )
 
 

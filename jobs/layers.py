@@ -1,14 +1,12 @@
 """What goes on in every layer of a network: shape, mean, deviation, histogram and picture of values and weights."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from jobs.networks.names import layer_name
 from jobs.networks.tracing import LayerCall
@@ -130,24 +128,3 @@ def array_of(tensor: Tensor) -> Floats:
         plain = plain.abs()
     array: Floats = plain.float().cpu().numpy()
     return array
-
-
-def find_code(calls: Sequence[LayerCall], input_values: int) -> LayerCall | None:
-    """The layer where the network is narrowest; None when none inside it is narrower than its input.
-
-    Layers at the end that have as many values as the output are the output. Of several that are equally narrow the
-    first that has weights is the code: the ReLU after it only cuts it.
-    """
-    sizes = [_values_an_image(call) for call in calls]
-    end = len(calls)
-    while end and sizes[end - 1] == sizes[-1]:
-        end -= 1
-    narrowest = min(sizes[:end], default=input_values)
-    if narrowest >= input_values:
-        return None
-    ties = [call for call, size in zip(calls[:end], sizes, strict=False) if size == narrowest]
-    return next((call for call in ties if isinstance(call.module, nn.Linear | _ConvNd)), ties[0])
-
-
-def _values_an_image(call: LayerCall) -> int:
-    return sum(math.prod(output.shape[1:]) for output in call.outputs)

@@ -22,12 +22,12 @@ from jobs.building import cropped_shape
 from jobs.errors import BadNetwork, LayerscopeError, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
-from jobs.layers import LayerRow, activation_rows, array_of, find_code, weight_rows
+from jobs.layers import LayerRow, activation_rows, array_of, weight_rows
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.contract import Network, NetworkParams, blame_text, build_network
 from jobs.networks.names import layer_name
 from jobs.networks.pipes import PrivatePipes
-from jobs.networks.tracing import LayerCall, tensors_in, traced
+from jobs.networks.tracing import LayerCall, find_code, tensors_in, traced
 from jobs.pictures import Bytes, Colormap, Floats, Picture, draw, draw_image, finite_limits
 from jobs.registry import parse_spec
 from jobs.storage.images import load_image, resize_image

@@ -1,12 +1,14 @@
 """Hooks that note every layer that a forward pass goes through: in which order, fed by whom, giving what."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 from torch.autograd.graph import Node
+from torch.nn.modules.conv import _ConvNd
 
 NETWORK_INPUT = -1
 
@@ -129,3 +131,24 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from tensors_in(part)
+
+
+def find_code(calls: Sequence[LayerCall], input_values: int) -> LayerCall | None:
+    """The layer where the network is narrowest; None when none inside it is narrower than its input.
+
+    Layers at the end that have as many values as the output are the output. Of several that are equally narrow the
+    first that has weights is the code: the ReLU after it only cuts it.
+    """
+    sizes = [_values_an_image(call) for call in calls]
+    end = len(calls)
+    while end and sizes[end - 1] == sizes[-1]:
+        end -= 1
+    narrowest = min(sizes[:end], default=input_values)
+    if narrowest >= input_values:
+        return None
+    ties = [call for call, size in zip(calls[:end], sizes, strict=False) if size == narrowest]
+    return next((call for call in ties if isinstance(call.module, nn.Linear | _ConvNd)), ties[0])
+
+
+def _values_an_image(call: LayerCall) -> int:
+    return sum(math.prod(output.shape[1:]) for output in call.outputs)

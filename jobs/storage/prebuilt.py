@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import BadDatabase, EnvironmentFault
-from jobs.folder import write_json, write_whole
+from jobs.folder import JobFolder, write_json, write_whole
 from jobs.storage.arrays import new_array
 from jobs.storage.cores import ChildKilled, on_all_cores
 from jobs.storage.database import Record, open_database
@@ -117,12 +117,22 @@ def analyse(job: WorkerJob) -> None:
         {
             "image_shape": list(images.shape),
             "dtype": images.dtype.name,
+            "resize_mode": _resize_mode(Path(spec.prebuilt_train_images)),
             "splits": facts,
             "mean": "mean.npy" if mean is not None else None,
             "mean_picture": picture,
             "mean_file": str(mean_file) if mean_file else None,
         },
     )
+
+
+def _resize_mode(images: Path) -> str:
+    """How the database's pictures were brought to their size, for pictures that are tested later.
+
+    A classification job of ours says so beside its databases; of others nothing is known, and DIGITS then squashed.
+    """
+    made = JobFolder(images.parent)
+    return str(made.read_dataset().get("resize_mode", "squash")) if made.dataset.is_file() else "squash"
 
 
 def _look_at(spec: GenericImageDatasetSpec, name: str) -> Split:

@@ -176,6 +176,7 @@ def announce(training: Training, report: NetworkReport) -> None:
         "network",
         layers=report.as_json()["layers"],
         parameters=report.parameters,
+        code_layer=report.code_layer,
         device=str(training.device),
         device_name=device_name(training.device),
         steps_per_epoch=steps_in_epoch(len(training.train_data), training.batch_size),

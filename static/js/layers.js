@@ -9,15 +9,6 @@ const LANE = 16;
 const values = (size) => (Array.isArray(size?.[0]) ? Math.max(...size.map(values)) : (size ?? []).reduce((a, b) => a * b, 1));
 const shortened = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-/** The smallest output between the first and the last: what an autoencoder's code is. Null when nothing is narrower. */
-export function narrowestLayer(layers) {
-  const inner = layers.slice(0, -1).filter((layer) => layer.shape?.length);
-  if (inner.length < 2) return null;
-  const smallest = inner.reduce((least, layer) => (values(layer.shape) < values(least.shape) ? layer : least));
-  const ends = Math.min(values(layers[0].shape), values(layers.at(-1).shape));
-  return values(smallest.shape) < ends ? smallest.index : null;
-}
-
 /** Row of each layer: one below the lowest of those that feed it. Column: its place among those in the same row. */
 function arranged(layers) {
   const row = new Map([[-1, 0]]);
@@ -93,8 +84,7 @@ function table(layers, narrowest) {
 }
 
 /** Graph and table; the same layer lights up in both. */
-export function layerView(layers) {
-  const narrowest = narrowestLayer(layers);
+export function layerView({ layers, code_layer: narrowest }) {
   const view = h("div", { class: "layers", "data-layers": layers.length }, h("div", { class: "graph-scroll", tabindex: "0", role: "group", "aria-label": "Graph of the layers" }, graph(layers, narrowest)), table(layers, narrowest));
   const light = (index) => view.querySelectorAll("[data-layer]").forEach((el) => el.classList.toggle("current", el.dataset.layer === index));
   view.addEventListener("pointerover", (event) => light(event.target.closest("[data-layer]")?.dataset.layer));

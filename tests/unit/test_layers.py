@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.layers import activation_rows, find_code, statistics, weight_rows
+from jobs.layers import activation_rows, statistics, weight_rows
 from jobs.networks.contract import Scale
-from jobs.networks.tracing import traced
+from jobs.networks.tracing import find_code, traced
 
 
 def calls_of(model: nn.Module, shape=(1, 28, 28)):

@@ -80,6 +80,15 @@ def test_a_generic_dataset_is_made_of_what_exists(client: FlaskClient, made: str
     assert client.get(f"/datasets/generic/explore?job_id={job_id}&db=val").status_code == 200
 
 
+def test_a_generic_dataset_remembers_how_its_pictures_were_resized(client: FlaskClient, digit_folders: Path) -> None:
+    form = payloads.classification(digit_folders, resize_mode="half_crop")
+    source = create(client, "images/classification", form)
+    wait_for_job(client, source)
+    job_id = create(client, "images/generic", payloads.generic(folder_of(client, source)))
+    wait_for_job(client, job_id)
+    assert client.get(f"/datasets/{job_id}.json").get_json()["dataset"]["resize_mode"] == "half_crop"
+
+
 def test_a_dataset_that_another_job_reads_cannot_be_deleted(client: FlaskClient, made: str) -> None:
     job_id = create(client, "images/generic", payloads.generic(folder_of(client, made)))
     wait_for_job(client, job_id)

@@ -80,7 +80,7 @@ function mountVisualize(form, editor) {
       const answer = await send("POST", "/models/visualize-network", fields);
       panel.dataset.state = "ok";
       const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
-      show(h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer.layers));
+      show(h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer));
     } catch (error) {
       const { line, layer } = error.body?.error ?? {};
       panel.dataset.state = "error";
