@@ -68,7 +68,7 @@ def make_generic(server: RunningServer, dataset: str) -> str:
 
 def make_model(server: RunningServer, dataset: str, epochs: int) -> str:
     fields: dict[str, str | int] = {"model_name": "Model", "dataset": dataset, "train_epochs": epochs, "batch_size": 2}
-    rare: dict[str, str | int] = {"snapshot_interval": 0, "val_interval": 50, "random_seed": 1}
+    rare: dict[str, str | int] = {"snapshot_interval": 0, "val_interval": 50, "learning_rate": "0.0001"}
     return post(server, "models/images/generic", fields | rare | {"custom_network": starter_network(SHAPE)})
 
 
