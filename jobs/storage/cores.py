@@ -5,15 +5,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+import traceback
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import wait as wait_for_futures
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn, TypeVar
 
-from jobs.errors import EnvironmentFault
+from jobs.errors import EnvironmentFault, LayerscopeError
 
 Chunk = TypeVar("Chunk")
 Answer = TypeVar("Answer")
@@ -43,72 +40,106 @@ def available_cores() -> int:
 def on_all_cores(
     work: Callable[[Chunk], Answer], chunks: Iterable[Chunk], check_stop: Callable[[], None] = lambda: None
 ) -> Generator[Answer, None, None]:
-    """`work` of every chunk, in the order of the chunks. `check_stop` is called between them and may raise.
+    """`work` of every chunk, in the order of the chunks; what it raises is raised at its place in that order.
 
-    Use it in a `with closing(…)`: an error of the caller's own then ends the processes at once.
+    `check_stop` is called while there is something to wait for, and may raise. ChildKilled when a process died. Use it
+    in a `with closing(…)`: an error of the caller's own then ends the processes at once.
+
+    Each process has a pipe of its own. The standard library's pools share one among all, and wait for ever for the
+    rest of a message that a killed process did not finish.
     """
-    cores = available_cores()
-    context = multiprocessing.get_context("fork")
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(cores, context, initializer=_start_child)
-    children: list[multiprocessing.process.BaseProcess] = []
-    under_way: deque[Future[Answer]] = deque()
-    done = False
+    children = [_Child(work) for _ in range(available_cores())]
     try:
-        for chunk in chunks:
-            under_way.append(pool.submit(work, chunk))
-            children = children or [child for child in multiprocessing.active_children() if child not in before]
-            if len(under_way) >= CHUNKS_AHEAD * cores:
-                yield _answer(under_way.popleft(), children, check_stop)
-        while under_way:
-            yield _answer(under_way.popleft(), children, check_stop)
-        done = True
-    except BrokenProcessPool as error:
+        yield from _in_order(children, chunks, check_stop)
+    finally:
+        for child in children:
+            child.end()
+
+
+def _in_order(
+    children: list["_Child"], chunks: Iterable[Chunk], check_stop: Callable[[], None]
+) -> Generator[Any, None, None]:
+    numbered = enumerate(chunks)
+    idle, busy = list(children), dict[Any, _Child]()
+    answers: dict[int, tuple[Any, BaseException | None]] = {}
+    given = taken = 0
+    while True:
+        while idle and given - taken < CHUNKS_AHEAD * len(children) and (task := next(numbered, None)) is not None:
+            child = idle.pop()
+            child.give(task, check_stop)
+            busy[child.connection] = child
+            given += 1
+        if taken in answers:
+            answer, error = answers.pop(taken)
+            if error is not None:
+                raise error
+            taken += 1
+            yield answer
+        elif not busy:
+            return
+        else:
+            check_stop()
+            for connection in wait(list(busy), timeout=SECONDS_TO_STOP):
+                child = busy.pop(connection)
+                number, answer, error = child.take(check_stop)
+                answers[number] = (answer, error)
+                idle.append(child)
+
+
+class _Child:
+    """A forked process that answers one chunk after the other."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        context = multiprocessing.get_context("fork")
+        self.connection, its_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(work, its_end), daemon=True)
+        self._process.start()
+        # Now only the child holds it, so that its death is the end of the pipe.
+        its_end.close()
+
+    def give(self, task: tuple[int, Any], check_stop: Callable[[], None]) -> None:
+        try:
+            self.connection.send(task)
+        except OSError as error:
+            self._tell_death(error, check_stop)
+
+    def take(self, check_stop: Callable[[], None]) -> tuple[int, Any, BaseException | None]:
+        """The number of the chunk, and its answer or what it raised."""
+        try:
+            answer: tuple[int, Any, BaseException | None] = self.connection.recv()
+        except (EOFError, OSError) as error:
+            self._tell_death(error, check_stop)
+        return answer
+
+    def _tell_death(self, error: Exception, check_stop: Callable[[], None]) -> NoReturn:
         # A stop goes to the whole process group and so ends the children too.
         check_stop()
-        raise ChildKilled(_signals_of(children)) from error
-    finally:
-        if not done:
-            # Nobody wants the answers any more, and a chunk of large pictures may take long.
-            for child in children:
-                child.kill()
-            _hang_up(pool)
-        pool.shutdown(wait=True, cancel_futures=True)
+        self._process.join()
+        status = self._process.exitcode or 0
+        raise ChildKilled({-status} if status < 0 else set()) from error
+
+    def end(self) -> None:
+        # Nobody wants its answer any more, and a chunk of large pictures may take long.
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
 
 
-def _answer(
-    future: Future[Answer], children: list[multiprocessing.process.BaseProcess], check_stop: Callable[[], None]
-) -> Answer:
-    check_stop()
-    while not wait_for_futures([future], timeout=SECONDS_TO_STOP).done:
-        check_stop()
-        # A child that was killed in the middle of a message leaves the pool waiting for the rest of it.
-        if not all(child.is_alive() for child in children) and not future.done():
-            raise BrokenProcessPool
-    return future.result()
-
-
-def _hang_up(pool: ProcessPoolExecutor) -> None:
-    """Close this side of the pool's pipes, which has the other ends open, too.
-
-    Its threads would wait for ever for the rest of a message that a killed child did not finish, or for somebody to read
-    theirs, and the pool for its threads. It has no function for that.
-    """
-    pool._result_queue._writer.close()  # type: ignore[attr-defined]
-    pool._call_queue._reader.close()  # type: ignore[attr-defined]
-
-
-def _signals_of(children: list[multiprocessing.process.BaseProcess]) -> set[int]:
-    """What ended the children. The pool ends those that live on with SIGTERM, so that one tells nothing."""
-    if not _ended_by(children) - {signal.SIGTERM}:
-        for child in children:
-            child.join(timeout=5)
-    signals = _ended_by(children)
-    return signals - {signal.SIGTERM} or signals
-
-
-def _ended_by(children: list[multiprocessing.process.BaseProcess]) -> set[int]:
-    return {-child.exitcode for child in children if child.exitcode is not None and child.exitcode < 0}
+def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
+    """The life of a child: answers until its parent ends it."""
+    _start_child()
+    while True:
+        number, chunk = connection.recv()
+        answer: Any = None
+        error: Exception | None = None
+        try:
+            answer = work(chunk)
+        except LayerscopeError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001  raised again by the parent, where its trace would be lost
+            traceback.print_exc()
+            error = raised
+        connection.send((number, answer, error))
 
 
 def _start_child() -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser import walk
 from tests.browser.conftest import PictureKeeper
 from tests.conftest import RunningServer, save_digits, until
 
-EPOCHS = 30
+EPOCHS = 120
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,12 @@ def test_the_seed_from_folder_to_reconstruction(
     second.goto(page.url)
     until(lambda: walk.points(page) > 5 and walk.points(second) > 5, 60, "both tabs draw", wait=page.wait_for_timeout)
     context.set_offline(True)
+    expect(page.locator("#connection")).to_be_visible()
     keep_picture(page, "training")
-    page.wait_for_timeout(1500)
     context.set_offline(False)
+    expect(page.locator("#connection")).to_be_hidden()
+    state = requests.get(f"{server.url}/jobs/{job_id}/status", timeout=10).json()["status"]
+    assert state == "Running", "all of this happened in mid-training"
 
     walk.wait_for_done(page)
     walk.wait_for_done(second)
