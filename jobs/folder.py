@@ -42,6 +42,19 @@ class JobFolder:
         return self.path / "dataset.json"
 
     @property
+    def pin(self) -> Path:
+        """Which image a training shows while it runs; written by the server whenever a person picks one."""
+        return self.path / "pin.json"
+
+    @property
+    def frames(self) -> Path:
+        """What the layers made of the pinned image, again and again."""
+        return self.path / "frames"
+
+    def frame(self, number: int) -> Path:
+        return self.frames / f"frame_{number}.json.gz"
+
+    @property
     def snapshots(self) -> Path:
         return self.path / "snapshots"
 

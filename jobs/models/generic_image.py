@@ -106,6 +106,24 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
         },
     )
 
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        title="Precision",
+        description="bfloat16: layers that allow it compute with half the digits, much faster on newer GPUs. "
+        "Weights and losses stay float32.",
+        json_schema_extra={"choices": {"float32": "float32", "bfloat16": "bfloat16 (mixed)"}},
+    )
+    allow_tf32: bool = Field(
+        False,
+        title="Allow TF32",
+        description="On NVIDIA GPUs since 2020: matrix products with ten binary digits instead of 23, several times faster.",
+    )
+    live_layers: bool = Field(
+        True,
+        title="Show the layers while training",
+        description="A pinned image goes through the network every epoch and every 10 seconds.",
+    )
+
     use_mean: Literal["none", "image", "pixel"] = Field(
         "image",
         title="Subtract mean",

@@ -1,0 +1,64 @@
+"""The pinned image: which picture a training shows to its network again and again. A person picks it, the server writes it."""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from jobs.folder import JobFolder, write_json, write_whole
+
+SplitName = Literal["train", "val"]
+
+
+class Pin(BaseModel):
+    """An image of the dataset, by split and place, or an uploaded `file` in the job's folder and what the person called it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: SplitName | None = None
+    index: int | None = None
+    file: str | None = None
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "Pin":
+        if (self.split is None) != (self.index is None) or (self.split is None) == (self.file is None):
+            raise ValueError("a pin names a split and an index, or a file")
+        return self
+
+
+def read_pin(folder: JobFolder) -> Pin | None:
+    """The pin that was chosen last; None while nobody has chosen one."""
+    try:
+        return Pin.model_validate_json(folder.pin.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def pin_image(folder: JobFolder, split: SplitName, index: int) -> Pin:
+    """Pin an image of the dataset."""
+    return _pin(folder, Pin(split=split, index=index))
+
+
+def pin_upload(folder: JobFolder, content: bytes, name: str) -> Pin:
+    """Pin a picture that the person sent. It stays in the job's folder until another one is pinned."""
+    # A name of its own, so that a worker that reads the former one never meets half of this one.
+    file = f"pinned_{secrets.token_hex(8)}"
+    write_whole(folder.path / file, content)
+    return _pin(folder, Pin(file=file, name=name))
+
+
+def _pin(folder: JobFolder, pin: Pin) -> Pin:
+    before = read_pin(folder)
+    write_json(folder.pin, json.loads(pin.model_dump_json(exclude_none=True)))
+    if before is not None and before.file is not None:
+        pinned_file(folder, before).unlink(missing_ok=True)
+    return pin
+
+
+def pinned_file(folder: JobFolder, pin: Pin) -> Path:
+    """Where an uploaded picture lies."""
+    assert pin.file is not None
+    return folder.path / Path(pin.file).name
