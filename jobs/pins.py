@@ -2,14 +2,18 @@
 
 import json
 import secrets
+import threading
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from jobs.folder import JobFolder, write_json, write_whole
 
 SplitName = Literal["train", "val"]
+
+# The server's threads write to one temporary file, and the uploaded picture of the former pin goes once.
+_pinning = threading.Lock()
 
 
 class Pin(BaseModel):
@@ -27,6 +31,11 @@ class Pin(BaseModel):
         if (self.split is None) != (self.index is None) or (self.split is None) == (self.file is None):
             raise ValueError("a pin names a split and an index, or a file")
         return self
+
+    @property
+    def image(self) -> dict[str, Any]:
+        """What a person calls it: `split` and `index`, or the `name` of the picture that was sent."""
+        return self.model_dump(exclude_none=True, exclude={"file"})
 
 
 def read_pin(folder: JobFolder) -> Pin | None:
@@ -51,10 +60,11 @@ def pin_upload(folder: JobFolder, content: bytes, name: str) -> Pin:
 
 
 def _pin(folder: JobFolder, pin: Pin) -> Pin:
-    before = read_pin(folder)
-    write_json(folder.pin, json.loads(pin.model_dump_json(exclude_none=True)))
-    if before is not None and before.file is not None:
-        pinned_file(folder, before).unlink(missing_ok=True)
+    with _pinning:
+        before = read_pin(folder)
+        write_json(folder.pin, json.loads(pin.model_dump_json(exclude_none=True)))
+        if before is not None and before.file is not None:
+            pinned_file(folder, before).unlink(missing_ok=True)
     return pin
 
 

@@ -12,7 +12,7 @@ from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
 from jobs.store import Store
-from webapp import datasets, errors, home, job_actions, live, models, paths, predict
+from webapp import datasets, errors, frames, home, job_actions, live, models, paths, predict
 from webapp.access import AccessCheck
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
 from webapp.services import Services
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> Flask:
     resources = Resources(tuple(installed_gpus()))
     scheduler = Scheduler(settings.jobs_dir, store, resources)
     app.extensions["layerscope"] = Services(settings, store, resources, scheduler, Predictions())
-    for blueprint in (home, job_actions, paths, predict, models, datasets):
+    for blueprint in (home, job_actions, paths, predict, models, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)
     live.install(app, scheduler)

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from jobs.errors import EnvironmentFault, NoSuchJob, UserError
 from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
+from jobs.pins import read_pin
 from jobs.predictions import check_network
 from jobs.registry import JobKind, job_kind
 from jobs.statuses import Status
@@ -176,7 +177,7 @@ def _no_generic_dataset(job: JobView) -> str:
 
 @blueprint.get("/<job_id>")
 def show(job_id: str) -> ResponseReturnValue:
-    job = _model(job_id)
+    job = model_view(job_id)
     if wants_json():
         return show_json(job_id)
     assert job.dataset_id is not None
@@ -191,7 +192,8 @@ def show(job_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/<job_id>.json")
 def show_json(job_id: str) -> ResponseReturnValue:
-    job = _model(job_id)
+    job = model_view(job_id)
+    pin = read_pin(job.folder)
     return jsonify(
         _description(job)
         | status_of(job)
@@ -199,6 +201,7 @@ def show_json(job_id: str) -> ResponseReturnValue:
             "snapshots": job.folder.snapshot_epochs(),
             "directory": job.directory,
             "size_bytes": job.size_bytes,
+            "pin": pin and pin.image,
         }
     )
 
@@ -226,7 +229,8 @@ def _description(job: JobView) -> dict[str, Any]:
     }
 
 
-def _model(job_id: str) -> JobView:
+def model_view(job_id: str) -> JobView:
+    """The model of this id; 404 where it is none."""
     job = job_view(job_id)
     if job.family != "model":
         abort(HTTPStatus.NOT_FOUND, "This job is no model.")

@@ -3,16 +3,16 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, abort, jsonify, render_template, request
+from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
 from jobs.errors import UserError
 from webapp.errors import wants_json
-from webapp.job_view import JobView, job_view
+from webapp.job_view import JobView
+from webapp.models import model_view
 from webapp.services import services
 
 blueprint = Blueprint("predict", __name__, url_prefix="/models/images/generic")
@@ -23,9 +23,7 @@ COLORMAPS = ("jet", "viridis")
 @blueprint.post("/infer_one")
 @blueprint.post("/infer_one.json")
 def infer_one() -> ResponseReturnValue:
-    job = job_view(request.values.get("job_id", ""))
-    if job.family != "model":
-        abort(HTTPStatus.NOT_FOUND, "This job is no model.")
+    job = model_view(request.values.get("job_id", ""))
     with _picture() as (path, name):
         prediction = services().predictions.predict(
             job.folder,
@@ -38,6 +36,8 @@ def infer_one() -> ResponseReturnValue:
     prediction["image"] = name
     if wants_json():
         return jsonify(_as_json(prediction))
+    # The page draws the output and has no use for its values.
+    del prediction["outputs"]
     return render_template("models/infer_one.html", job=job, prediction=prediction)
 
 

@@ -1,0 +1,81 @@
+"""Live layers over HTTP: the frames that a training wrote, and which image they show."""
+
+import gzip
+from http import HTTPStatus
+from typing import cast
+
+from flask import Blueprint, Response, abort, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import FileStorage
+
+from jobs.errors import UserError
+from jobs.pins import Pin, SplitName, pin_image, pin_upload
+from jobs.storage.images import decode
+from webapp.job_view import JobView
+from webapp.models import model_view
+from webapp.services import services
+
+blueprint = Blueprint("frames", __name__, url_prefix="/models")
+
+LONGEST_NUMBER = 9
+LONGEST_NAME = 200
+FOR_EVER = "private, max-age=31536000, immutable"
+
+
+@blueprint.get("/<job_id>/frames/<number>.json")
+def show(job_id: str, number: str) -> ResponseReturnValue:
+    """One frame, as the worker compressed it."""
+    content = _frame(model_view(job_id), number)
+    if content is None:
+        abort(HTTPStatus.NOT_FOUND, f"The training has kept no frame {number[:LONGEST_NAME]}. Choose another.")
+    is_understood = request.accept_encodings["gzip"] > 0
+    response = Response(content if is_understood else gzip.decompress(content), mimetype="application/json")
+    if is_understood:
+        response.content_encoding = "gzip"
+    response.vary.add("Accept-Encoding")
+    response.headers["Cache-Control"] = FOR_EVER
+    return response
+
+
+def _frame(job: JobView, number: str) -> bytes | None:
+    if not number.isdecimal() or len(number) > LONGEST_NUMBER:
+        return None
+    try:
+        return job.folder.frame(int(number)).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+@blueprint.put("/<job_id>/pin")
+def pin(job_id: str) -> ResponseReturnValue:
+    """Choose the image of the frames to come: `split` and `index` of the dataset, or a picture as `image_file`."""
+    job = model_view(job_id)
+    if not job.running:
+        abort(HTTPStatus.CONFLICT, "The training is over: there will be no more frames, so no image can be pinned.")
+    if not job.spec.get("live_layers", True):
+        abort(HTTPStatus.CONFLICT, "This training was started without live layers, so no image can be pinned.")
+    upload = request.files.get("image_file")
+    chosen = _pin_upload(job, upload) if upload is not None and upload.filename else _pin_of_dataset(job)
+    return jsonify(pin=chosen.image)
+
+
+def _pin_upload(job: JobView, upload: FileStorage) -> Pin:
+    content = upload.read()
+    # A picture that cannot be read is the business of who sends it, not of the training.
+    decode(content)
+    return pin_upload(job.folder, content, str(upload.filename)[:LONGEST_NAME])
+
+
+def _pin_of_dataset(job: JobView) -> Pin:
+    dataset = services().scheduler.folder(str(job.dataset_id))
+    if not dataset.dataset.exists():
+        raise UserError("The dataset is not made yet, so its images cannot be pinned. Wait until it is Done.")
+    splits = dataset.read_dataset()["splits"]
+    split, index = request.form.get("split", ""), request.form.get("index", "").strip()
+    if split not in ("train", "val") or split not in splits:
+        raise UserError(f"The dataset has no images {split!r} to pin. Name a split (train or val) and an index, "
+                        "or send a picture as image_file.")  # fmt: skip
+    entries = splits[split]["entries"]
+    if not index.isdecimal() or len(index) > len(str(entries)) or int(index) >= entries:
+        raise UserError(f"There is no image {index!r} to pin: the index is a whole number from 0 to {entries - 1}.")
+    return pin_image(job.folder, cast(SplitName, split), int(index))
