@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -71,13 +72,14 @@ def _limit_time(allowed: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> int:
     pipes = PrivatePipes()
     for request in pipes.requests():
         _limit_time(_seconds(request))
         pipes.answer(answer_to(request))
-        return
+        break
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -254,10 +254,11 @@ def serve(pipes: PrivatePipes, model_folder: JobFolder, dataset_folder: JobFolde
         pipes.answer(answer)
 
 
-def main() -> None:
-    model_folder, dataset_folder = (JobFolder(Path(argument)) for argument in sys.argv[1:3])
+def main(arguments: Sequence[str]) -> int:
+    model_folder, dataset_folder = (JobFolder(Path(argument)) for argument in arguments)
     serve(PrivatePipes(), model_folder, dataset_folder)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,68 +1,36 @@
-"""Starts children, each in its own session, and says in words how they ended."""
+"""Workers, and children that answer questions; and in words how they ended."""
 
 import json
 import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from jobs.children import Order, Spares, child_environment, signal_group, start_process
 from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 
-# What of the server's environment a child may see: what finds programs, libraries and GPUs, and no secrets.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
-             "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTHONPATH")  # fmt: skip
 
-
-def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
-    """The environment of a child that keeps its caches in `scratch` and may use `device` ("cpu" or "gpu N")."""
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"HOME": str(scratch), "MPLCONFIGDIR": str(scratch / ".cache"), "PYTHONUNBUFFERED": "1"}
-    # Whatever the machine's language: a name or a user's print that it cannot write must not end the child.
-    environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"
-    # One core is left to the server and the browser: torch's threads wait for each other busily, and when one of them
-    # has to share its core, all become many times slower.
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
-    if device is not None:
-        # NVML counts GPUs by their place on the bus, CUDA by their speed unless it is told.
-        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("gpu ") if device.startswith("gpu ") else ""
-    return environment
-
-
-def start_worker(folder: JobFolder, device: str | None, python: str = sys.executable) -> subprocess.Popen[bytes]:
+def start_worker(folder: JobFolder, device: str | None, spares: Spares | None = None) -> subprocess.Popen[bytes]:
     """Start the worker of a job. It inherits the job's lock, so that there is no moment in which nobody holds it.
 
-    Raises EnvironmentFault when another worker holds the lock, or when no process can be started.
+    `spares`: where a process with torch comes from, for jobs that need it. Raises EnvironmentFault when another worker
+    holds the lock, or when no process can be started.
     """
     lock = take_lock(folder.lock)
     if lock is None:
         raise EnvironmentFault("Another worker is still at work on this job.")
-    with lock, folder.log.open("ab") as log:
-        return subprocess.Popen(
-            [python, "-P", "-m", "jobs.worker", str(folder.path), str(lock.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder.path,
-            env=child_environment(folder.path, device),
-            pass_fds=[lock.fileno()],
-            start_new_session=True,
-        )
-
-
-def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal a child and all that it started; nothing happens when they are gone."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
+    start = start_process if spares is None else spares.start
+    with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        environment = child_environment(folder.path, device)
+        order = Order("jobs.worker", (str(folder.path),), folder.path, environment, (lock.fileno(),))
+        return start(order, nothing.fileno(), log.fileno(), log.fileno())
 
 
 def out_of_memory_kills() -> int:
@@ -108,25 +76,24 @@ class LineProcess:
     Not thread-safe: whoever shares one takes turns.
     """
 
-    def __init__(self, arguments: Sequence[str], scratch: Path, log: IO[bytes], device: str = "cpu",
-                 python: str = sys.executable) -> None:  # fmt: skip
+    def __init__(self, spares: Spares, module: str, arguments: Sequence[str], scratch: Path, log: IO[bytes]) -> None:
         self._out_of_memory_kills = out_of_memory_kills()
-        self._process = subprocess.Popen(
-            [python, "-P", "-m", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=scratch,
-            env=child_environment(scratch, device),
-            start_new_session=True,
-        )
+        order = Order(module, tuple(arguments), scratch, child_environment(scratch, "cpu"))
+        its_stdin, requests = os.pipe()
+        answers, its_stdout = os.pipe()
+        self._requests, self._answer_pipe = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
+        try:
+            self._process = spares.start(order, its_stdin, its_stdout, log.fileno())
+        finally:
+            os.close(its_stdin)
+            os.close(its_stdout)
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(line)
+        with self._answer_pipe:
+            for line in self._answer_pipe:
+                self._answers.put(line)
         self._answers.put(b"")
 
     @property
@@ -138,10 +105,9 @@ class LineProcess:
 
         Raises EnvironmentFault, and ends the child, when it dies or takes longer than `timeout` seconds.
         """
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
             line = self._answers.get(timeout=timeout)
         except BrokenPipeError:
             line = b""
@@ -161,3 +127,6 @@ class LineProcess:
         """End the child and what it started. Safe to call twice."""
         signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # What could not be said to a dead child is lost with it.
+        with suppress(BrokenPipeError):
+            self._requests.close()

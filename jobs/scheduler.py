@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.children import Spares, signal_group
 from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import Event, EventPage, read_events
 from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
-from jobs.processes import ending_in_words, out_of_memory_kills, signal_group, start_worker
+from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import job_kind
 from jobs.resources import Resources
 from jobs.specs import JobSpec
@@ -69,10 +70,11 @@ class Scheduler:
     Requests and rounds take turns at a job, so that nobody meets a job between two of its states.
     """
 
-    def __init__(self, jobs_dir: Path, store: Store, resources: Resources) -> None:
+    def __init__(self, jobs_dir: Path, store: Store, resources: Resources, spares: Spares | None = None) -> None:
         self._jobs_dir = jobs_dir
         self._store = store
         self._resources = resources
+        self._spares = spares
         self._children: dict[str, Child] = {}
         self._waits_for: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
@@ -185,23 +187,34 @@ class Scheduler:
             self._wake.clear()
 
     def poll(self) -> None:
-        """One round: hear the running jobs, end those that ended, start those that can."""
-        for job in self._store.active():
-            try:
-                with self._turn:
-                    self._take_turn(job.id)
-            except Exception as error:
-                # Once: it comes back in every round until somebody mends it, as with a full disk.
-                if self._complaints.get(job.id) != str(error):
-                    self._complaints[job.id] = str(error)
-                    log.exception("Job %s could not be attended.", job.id)
+        """One round: hear the running jobs, end those that ended and, when anything has changed, start those that can."""
+        for job in self._store.running():
+            with self._complaining_once(job.id), self._turn:
+                self._attend(job)
+        if self._queue_changed.is_set():
+            self._queue_changed.clear()
+            with self._turn:
+                self._look_through_queue()
 
-    def _take_turn(self, job_id: str) -> None:
-        job = self._store.get(job_id)
-        if job.status is Status.RUNNING:
-            self._attend(job)
-        elif job.status.is_running:
-            self._try_to_start(job)
+    def _look_through_queue(self) -> None:
+        active = self._store.active()
+        running = [job for job in active if job.status is Status.RUNNING]
+        for job in active:
+            if job.status is not Status.RUNNING:
+                with self._complaining_once(job.id):
+                    self._try_to_start(job, running)
+
+    @contextmanager
+    def _complaining_once(self, job_id: str) -> Iterator[None]:
+        """One job that cannot be attended must not keep the others from it."""
+        try:
+            yield
+        except Exception as error:
+            # It comes back in every round until somebody mends it, as with a full disk.
+            self._queue_changed.set()
+            if self._complaints.get(job_id) != str(error):
+                self._complaints[job_id] = str(error)
+                log.exception("Job %s could not be attended.", job_id)
 
     def _child(self, job_id: str) -> Child:
         """The worker of a running job. One that is unknown here was started by an earlier server."""
@@ -270,17 +283,15 @@ class Scheduler:
             self.listeners.tell_change(job.id, "status")
         del self._children[job.id]
 
-    def _try_to_start(self, job: JobRecord) -> None:
+    def _try_to_start(self, job: JobRecord, running: list[JobRecord]) -> None:
+        """Start the job if nothing is in its way; if so, it joins those that are `running`."""
         if job.status is Status.INITIALIZED and self._move(job, Status.WAITING):
             job = self._store.get(job.id)
-        if not self.folder(job.id).spec.exists():
-            self._move(job, Status.ERROR, "Its folder is gone from the data directory. Make the job again.")
-            return
+        if job.id not in self._wanted_devices or not self.folder(job.id).spec.exists():
+            
         if not self._parent_is_ready(job):
             return
-        running = [other for other in self._store.active() if other.status is Status.RUNNING]
-        wanted = str(self.folder(job.id).read_spec().get("select_gpu", "next"))
-        device = self._resources.device_for(job, wanted, running)
+        device = self._resources.device_for(job, self._wanted_device(job.id), running)
         if device is None:
             names = ", ".join(f'"{other.name}"' for other in running if other.family == job.family)
             self._wait(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
@@ -289,7 +300,9 @@ class Scheduler:
             return
         self._waits_for.pop(job.id, None)
         try:
-            process = start_worker(self.folder(job.id), device)
+            # A dataset job needs no torch, and starts faster without it.
+            spares = self._spares if job.family == "model" else None
+            process = start_worker(self.folder(job.id), device, spares)
         except (EnvironmentFault, OSError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,5 +108,9 @@ def _log_trace(error: Exception) -> None:
         traceback.print_exception(error)
 
 
+def main(arguments: Sequence[str]) -> int:
+    return run_job(JobFolder(Path(arguments[0])), *map(int, arguments[1:]))
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(JobFolder(Path(sys.argv[1])), *map(int, sys.argv[2:])))
+    sys.exit(main(sys.argv[1:]))

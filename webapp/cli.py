@@ -147,7 +147,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         app = create_app(self._settings)
-        app.extensions["layerscope"].scheduler.start()
+        app.extensions["layerscope"].start()
         return app
 
 

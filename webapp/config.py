@@ -37,6 +37,11 @@ class Settings:
         return self.data_dir / "uploads"
 
     @property
+    def spare_dir(self) -> Path:
+        """The home of the process that waits for its order."""
+        return self.data_dir / "spare"
+
+    @property
     def samples_dir(self) -> Path:
         """Pictures that Layerscope made for "Try it with handwritten digits"."""
         return self.data_dir / "samples"

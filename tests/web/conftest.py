@@ -94,7 +94,7 @@ def whole_site(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) ->
     root = tmp_path_factory.mktemp("site")
     app = create_app(Settings(data_dir=root / "data", data_roots=(tmp_path_factory.getbasetemp(),)))
     services: Services = app.extensions["layerscope"]
-    services.scheduler.start()
+    services.start()
     site = Site(app.test_client(), services, digit_folders)
     classification = site.done(site.make_classification(digit_folders))
     made = site.folder(classification).path
