@@ -6,8 +6,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ class Listeners:
         self._tell(self.events, job_id, page)
 
     def tell_change(self, job_id: str, what: str) -> None:
-        """`what` is "status", "progress", "attribute", "added" or "deleted"."""
+        """`what` is "status", "waits", "progress", "attribute", "added" or "deleted"."""
         self._tell(self.changes, job_id, what)
 
     def _tell(self, listeners: list[Callable[..., None]], *arguments: Any) -> None:
@@ -77,12 +77,20 @@ class Scheduler:
         self._spares = spares
         self._children: dict[str, Child] = {}
         self._waits_for: dict[str, str] = {}
+        self._wanted_devices: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
         self._turn = threading.RLock()
         self._wake = threading.Event()
+        # Jobs that wait are looked through when something has changed, and once at the start.
+        self._queue_changed = threading.Event()
+        self._queue_changed.set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self.listeners = Listeners()
+        self.listeners = Listeners(changes=[self._note_change])
+
+    def _note_change(self, job_id: str, what: str) -> None:
+        if what not in ("progress", "waits"):
+            self._queue_changed.set()
 
     def folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._jobs_dir / job_id)
@@ -182,6 +190,7 @@ class Scheduler:
             try:
                 self.poll()
             except Exception:
+                self._queue_changed.set()
                 log.exception("A round of the scheduler failed.")
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
@@ -210,7 +219,7 @@ class Scheduler:
         try:
             yield
         except Exception as error:
-            # It comes back in every round until somebody mends it, as with a full disk.
+            # The next round tries again. The fault comes back until somebody mends it, as with a full disk: told once.
             self._queue_changed.set()
             if self._complaints.get(job_id) != str(error):
                 self._complaints[job_id] = str(error)
@@ -287,8 +296,9 @@ class Scheduler:
         """Start the job if nothing is in its way; if so, it joins those that are `running`."""
         if job.status is Status.INITIALIZED and self._move(job, Status.WAITING):
             job = self._store.get(job.id)
-        if job.id not in self._wanted_devices or not self.folder(job.id).spec.exists():
-            
+        if not self.folder(job.id).spec.exists():
+            self._move(job, Status.ERROR, "Its folder is gone from the data directory. Make the job again.")
+            return
         if not self._parent_is_ready(job):
             return
         device = self._resources.device_for(job, self._wanted_device(job.id), running)
@@ -298,7 +308,8 @@ class Scheduler:
             return
         if not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):
             return
-        self._waits_for.pop(job.id, None)
+        self._forget_waiting(job.id)
+        running.append(self._store.get(job.id))
         try:
             # A dataset job needs no torch, and starts faster without it.
             spares = self._spares if job.family == "model" else None
@@ -310,6 +321,12 @@ class Scheduler:
         else:
             self._children[job.id] = Child(process, out_of_memory_kills())
         self.listeners.tell_change(job.id, "status")
+
+    def _wanted_device(self, job_id: str) -> str:
+        """What the person chose in the form. Kept while the job waits, because it never changes."""
+        if job_id not in self._wanted_devices:
+            self._wanted_devices[job_id] = str(self.folder(job_id).read_spec().get("select_gpu", "next"))
+        return self._wanted_devices[job_id]
 
     def _parent_is_ready(self, job: JobRecord) -> bool:
         """Whether the dataset that the job reads is there. One that never will be ends the job."""
@@ -331,10 +348,15 @@ class Scheduler:
     def _wait(self, job: JobRecord, reason: str) -> None:
         if self._waits_for.get(job.id) != reason:
             self._waits_for[job.id] = reason
-            self.listeners.tell_change(job.id, "status")
+            self.listeners.tell_change(job.id, "waits")
+
+    def _forget_waiting(self, job_id: str) -> None:
+        self._waits_for.pop(job_id, None)
+        self._wanted_devices.pop(job_id, None)
 
     def _move(self, job: JobRecord, after: Status, cause: str | None = None) -> bool:
-        self._waits_for.pop(job.id, None)
+        if after is not Status.WAITING:
+            self._forget_waiting(job.id)
         moved = self._store.move(job.id, job.status, after, time.time(), cause=cause)
         if moved:
             self.listeners.tell_change(job.id, "status")

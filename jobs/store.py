@@ -3,16 +3,16 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
+from jobs.listing import BEGAN, CHANGED, READERS, Listing, install_functions
 from jobs.statuses import ACTIVE, Status
 
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY,
@@ -39,6 +39,15 @@ CREATE TABLE status_changes (
 );
 CREATE INDEX status_changes_by_job ON status_changes (job_id);
 """
+# What brings a database of an older version to the next one, from version 1 on. A new database takes the same steps.
+MIGRATIONS = (
+    # Lists, newest first, and their counts, without reading the rows themselves.
+    "CREATE INDEX jobs_by_family ON jobs (family, created, id, status);",
+)
+SCHEMA_VERSION = 1 + len(MIGRATIONS)
+
+
+NOT_FOUND = "Job not found. It may have been deleted; the home page lists the jobs that there are."
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,39 @@ class JobRecord:
 
 
 @dataclass(frozen=True)
+class ListedJob:
+    """A job with what a list says of it beside its row."""
+
+    record: JobRecord
+    began: float  # when it last began to run, or was entered
+    changed: float  # when its status last changed
+    readers: int  # how many jobs read it
+
+
+@dataclass(frozen=True)
+class JobName:
+    """As much of a job as a list of everything needs."""
+
+    id: str
+    name: str
+    family: str
+    status: Status
+    parent_id: str | None
+
+
+@dataclass(frozen=True)
 class StatusChange:
     status: Status
     time: float
 
 
-def _record(row: sqlite3.Row) -> JobRecord:
-    values = dict(row)
+def _record(values: dict[str, Any]) -> JobRecord:
     return JobRecord(**values | {"status": Status(values["status"]), "summary": json.loads(values["summary"])})
+
+
+def _listed(values: dict[str, Any]) -> ListedJob:
+    began, changed, readers = values.pop("began"), values.pop("changed"), values.pop("readers")
+    return ListedJob(_record(values), began, changed, readers)
 
 
 class Store:
@@ -82,12 +116,14 @@ class Store:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("PRAGMA foreign_keys=ON")
+        install_functions(self._connection)
         self._make_schema()
 
     def _make_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        steps = (SCHEMA, *MIGRATIONS)[version:]
+        if steps:
+            self._connection.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         elif version > SCHEMA_VERSION:
             raise EnvironmentFault(
                 f"The list of jobs was written by a newer Layerscope (version {version}; this one knows {SCHEMA_VERSION}). "
@@ -128,17 +164,72 @@ class Store:
         with self._lock:
             row = self._connection.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
         if row is None:
-            raise NoSuchJob("Job not found. It may have been deleted; the home page lists the jobs that there are.")
-        return _record(row)
+            raise NoSuchJob(NOT_FOUND)
+        return _record(dict(row))
 
-    def all(self) -> list[JobRecord]:
+    def names(self) -> list[JobName]:
         """Every job, newest first."""
-        return self._select("ORDER BY created DESC, id DESC")
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT id, name, family, status, parent_id FROM jobs ORDER BY created DESC, id DESC"
+            ).fetchall()
+        return [JobName(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows]
+
+    def of_kinds(self, kinds: Sequence[str]) -> list[JobRecord]:
+        """Every job of one of these kinds, newest first."""
+        marks = ", ".join("?" * len(kinds))
+        return self._select(f"WHERE kind IN ({marks}) ORDER BY created DESC, id DESC", kinds)
+
+    def newest_first(self, job_ids: Collection[str]) -> list[str]:
+        """Those of the ids that belong to a job, newest first."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY created DESC, id DESC",
+                (json.dumps(list(job_ids)),),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    # Lists
+
+    def counts(self, listing: Listing) -> tuple[int, int]:
+        """How many jobs the table has, and how many of them match."""
+        with self._lock:
+            (total,) = self._connection.execute(listing.total()).fetchone()
+            (matching,) = self._connection.execute(*listing.matching()).fetchone()
+        return total, matching
+
+    def listed_names(self, listing: Listing, limit: int = -1, offset: int = 0) -> list[tuple[str, str]]:
+        """The ids and names of the jobs that match, in order: all of them, or `limit` from the `offset`th on."""
+        query, values = listing.ordered()
+        with self._lock:
+            rows = self._connection.execute(f"{query} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    def listed(self, job_ids: Sequence[str]) -> list[ListedJob]:
+        """What a list says of these jobs, in the order of the ids. A job that is gone is left out."""
+        query = (
+            f"SELECT *, {BEGAN} AS began, {CHANGED} AS changed, {READERS} AS readers FROM jobs "  # noqa: S608
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        with self._lock:
+            rows = self._connection.execute(query, (json.dumps(list(job_ids)),)).fetchall()
+        found = {row["id"]: _listed(dict(row)) for row in rows}
+        return [found[job_id] for job_id in job_ids if job_id in found]
+
+    def listed_job(self, job_id: str) -> ListedJob:
+        found = self.listed([job_id])
+        if not found:
+            raise NoSuchJob(NOT_FOUND)
+        return found[0]
 
     def active(self) -> list[JobRecord]:
         """Jobs that still have something before them, oldest first: the order of the queue."""
         marks = ", ".join("?" * len(ACTIVE))
         return self._select(f"WHERE status IN ({marks}) ORDER BY created, id", ACTIVE)
+
+    def running(self) -> list[JobRecord]:
+        """Jobs that a worker is at, oldest first."""
+        return self._select("WHERE status = ? ORDER BY created, id", (Status.RUNNING,))
 
     def children(self, job_id: str) -> list[JobRecord]:
         """Jobs that read this dataset, newest first."""
@@ -147,15 +238,7 @@ class Store:
     def _select(self, condition: str, values: Sequence[str] = ()) -> list[JobRecord]:
         with self._lock:
             rows = self._connection.execute(f"SELECT * FROM jobs {condition}", values).fetchall()  # noqa: S608
-        return [_record(row) for row in rows]
-
-    def child_counts(self) -> dict[str, int]:
-        """How many jobs read each dataset; datasets that nothing reads are absent."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT parent_id, count(*) FROM jobs WHERE parent_id IS NOT NULL GROUP BY parent_id"
-            ).fetchall()
-        return {row[0]: row[1] for row in rows}
+        return [_record(dict(row)) for row in rows]
 
     def status_changes(self, job_id: str) -> list[StatusChange]:
         with self._lock:
@@ -163,16 +246,6 @@ class Store:
                 "SELECT status, time FROM status_changes WHERE job_id = ? ORDER BY rowid", (job_id,)
             ).fetchall()
         return [StatusChange(Status(row["status"]), row["time"]) for row in rows]
-
-    def first_and_last_changes(self) -> dict[str, tuple[float, float]]:
-        """For every job, when it last began to run (or was entered) and when its status last changed."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT job_id, max(CASE WHEN status = ? THEN time END), min(time), max(time) "
-                "FROM status_changes GROUP BY job_id",
-                (Status.RUNNING,),
-            ).fetchall()
-        return {row[0]: (row[1] or row[2], row[3]) for row in rows}
 
     def move(self, job_id: str, before: Status, after: Status, now: float, *, cause: str | None = None,
              line: int | None = None, device: str | None = None) -> bool:  # fmt: skip

@@ -2,20 +2,21 @@
 
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, jsonify, redirect, render_template
+from flask import Blueprint, abort, jsonify, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
+from jobs.children import child_environment
 from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import EnvironmentFault
+from jobs.listing import SORTS, TABLES, Listing, Table
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.starter import starter_network
-from jobs.processes import child_environment
-from jobs.statuses import Status
-from jobs.store import JobRecord
+from jobs.store import JobName
 from webapp.config import VERSION
 from webapp.errors import wants_json
 from webapp.job_view import job_view, table_row
@@ -24,6 +25,8 @@ from webapp.services import services
 blueprint = Blueprint("home", __name__)
 
 DIGITS_SHAPE = (1, 28, 28)
+ROWS_OF_A_PAGE = 25
+MOST_PAGES = 1_000_000
 
 
 @blueprint.get("/")
@@ -33,26 +36,43 @@ def index() -> ResponseReturnValue:
     return render_template("home.html", tables=_tables())
 
 
+@blueprint.get("/tables.json")
+def tables() -> ResponseReturnValue:
+    """One page of rows of each table: `filter`, and `models.sort`, `models.order`, `models.page` for each of the tables."""
+    return jsonify(_tables())
+
+
+@blueprint.get("/tables/<table>/names.json")
+def names(table: str) -> ResponseReturnValue:
+    """The ids and names of all jobs in the table that match `filter`, newest first."""
+    if table not in TABLES:
+        abort(HTTPStatus.NOT_FOUND, f"There is no table {table!r}. There are: {', '.join(TABLES)}.")
+    listing = Listing(table, request.args.get("filter", ""))
+    return jsonify(names=[{"id": job_id, "name": name} for job_id, name in services().store.listed_names(listing)])
+
+
 @blueprint.get("/index.json")
 def index_json() -> ResponseReturnValue:
-    records = services().store.all()
+    jobs = services().store.names()
     return jsonify(
         version=VERSION,
         jobs_dir=str(services().settings.jobs_dir),
-        datasets=[_listed(record) for record in records if record.family == "dataset"],
-        models=[_listed(record) | {"dataset_id": record.parent_id} for record in records if record.family == "model"],
+        datasets=[_named(job) for job in jobs if job.family == "dataset"],
+        models=[_named(job) | {"dataset_id": job.parent_id} for job in jobs if job.family == "model"],
     )
 
 
 @blueprint.get("/completed_jobs.json")
 def completed_jobs() -> ResponseReturnValue:
-    return jsonify(_tables())
+    """Every job as DIGITS's tables had them: what runs, and what has ended by family; newest first."""
+    rows = {table: _rows(services().store.listed_names(Listing(table))) for table in TABLES}
+    fields = {key for row in (*rows["datasets"], *rows["models"]) for key in row if key.startswith("loss ")}
+    return jsonify(**rows, pretrained_models=[], model_output_fields=sorted(fields))
 
 
 @blueprint.get("/jobs/<job_id>/table_data.json")
 def table_data(job_id: str) -> ResponseReturnValue:
-    record = services().store.get(job_id)
-    return jsonify(job=_rows([record])[0])
+    return jsonify(job=table_row(services().store.listed_job(job_id)))
 
 
 @blueprint.post("/try-it")
@@ -102,24 +122,54 @@ def _digit_folders() -> Path:
     return folder
 
 
-def _tables() -> dict[str, Any]:
-    """Rows as DIGITS's tables had them: what runs, and what has ended by family; newest first."""
-    rows = _rows(services().store.all())
-    ended = [row for row in rows if not Status(row["status"]).is_running]
+def _tables() -> dict[str, dict[str, Any]]:
+    return {table: _page(table) for table in TABLES}
+
+
+def _page(table: Table) -> dict[str, Any]:
+    """The rows of one page of a table, with what the page has to know of the others."""
+    listing = _listing(table)
+    store = services().store
+    total, matching = store.counts(listing)
+    pages = max(1, -(-matching // ROWS_OF_A_PAGE))
+    # The page may have gone with its jobs.
+    page = min(_page_number(table), pages)
+    shown = store.listed_names(listing, ROWS_OF_A_PAGE, (page - 1) * ROWS_OF_A_PAGE)
     return {
-        "running": [row for row in rows if Status(row["status"]).is_running],
-        "datasets": [row for row in ended if row["type"] == "dataset"],
-        "models": [row for row in ended if row["type"] == "model"],
-        "pretrained_models": [],
-        "model_output_fields": sorted({key for row in ended for key in row if key.startswith("loss ")}),
+        "rows": _rows(shown),
+        "total": total,
+        "matching": matching,
+        "page": page,
+        "pages": pages,
+        "first": (page - 1) * ROWS_OF_A_PAGE + 1 if shown else 0,
+        "filter": listing.words,
+        "sort": listing.sort,
+        "order": "descending" if listing.descending else "ascending",
     }
 
 
-def _rows(records: list[JobRecord]) -> list[dict[str, Any]]:
-    store = services().store
-    changes, readers = store.first_and_last_changes(), store.child_counts()
-    return [table_row(record, *changes[record.id], readers.get(record.id, 0)) for record in records]
+def _listing(table: Table) -> Listing:
+    # What runs before what waits.
+    usual = ("status", "ascending") if table == "running" else ("submitted", "descending")
+    sort = request.args.get(f"{table}.sort", usual[0])
+    order = request.args.get(f"{table}.order", usual[1])
+    if sort not in SORTS:
+        abort(HTTPStatus.BAD_REQUEST, f"Jobs cannot be sorted by {sort!r}. They can by: {', '.join(SORTS)}.")
+    if order not in ("ascending", "descending"):
+        abort(HTTPStatus.BAD_REQUEST, f"The order must be ascending or descending, not {order!r}.")
+    return Listing(table, request.args.get("filter", ""), sort, order == "descending")
 
 
-def _listed(record: JobRecord) -> dict[str, Any]:
-    return {"id": record.id, "name": record.name, "status": record.status.value}
+def _page_number(table: Table) -> int:
+    page = request.args.get(f"{table}.page", default=1, type=int)
+    if not 1 <= page <= MOST_PAGES:
+        abort(HTTPStatus.BAD_REQUEST, "The page must be a number, 1 or more.")
+    return page
+
+
+def _rows(jobs: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [table_row(job) for job in services().store.listed([job_id for job_id, _ in jobs])]
+
+
+def _named(job: JobName) -> dict[str, Any]:
+    return {"id": job.id, "name": job.name, "status": job.status.value}

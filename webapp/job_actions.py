@@ -119,7 +119,7 @@ def abort_one(job_id: str) -> ResponseReturnValue:
 def delete_many() -> ResponseReturnValue:
     """Delete `job_ids[]`: the newest first, so that models go before the datasets that they read."""
     wanted = set(request.form.getlist("job_ids[]"))
-    newest_first = [record.id for record in services().store.all() if record.id in wanted]
+    newest_first = services().store.newest_first(wanted)
     unknown = sorted(wanted.difference(newest_first))
     faults = _for_each([*newest_first, *unknown], _delete)
     return _sentence("Jobs deleted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)

@@ -11,7 +11,7 @@ from flask import url_for
 from jobs.errors import NoSuchJob
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
-from jobs.store import JobRecord
+from jobs.store import JobRecord, ListedJob
 from webapp.services import services
 
 
@@ -96,8 +96,9 @@ class JobView:
         return round(100 * float(self.record.summary.get("progress", 0.0)), 1)
 
     @property
-    def seconds_left(self) -> float | None:
-        left: float | None = self.record.summary.get("seconds_left")
+    def seconds_left(self) -> list[float] | None:
+        """At least and at most."""
+        left: list[float] | None = self.record.summary.get("seconds_left")
         return left if self.running else None
 
     @property
@@ -154,8 +155,9 @@ def status_of(job: JobView) -> dict[str, Any]:
     }
 
 
-def table_row(record: JobRecord, began: float, changed: float, readers: int) -> dict[str, Any]:
+def table_row(job: ListedJob) -> dict[str, Any]:
     """A row of the home page; the keys are DIGITS's where DIGITS had them."""
+    record = job.record
     kind = job_kind(record.kind)
     summary = record.summary
     curves = {
@@ -177,11 +179,11 @@ def table_row(record: JobRecord, began: float, changed: float, readers: int) -> 
         "cause": record.cause,
         "waits_for": services().scheduler.waits_for(record.id),
         "submitted": record.created,
-        "elapsed": round(max(0.0, (time.time() if record.status.is_running else changed) - began), 1),
+        "elapsed": round(max(0.0, (time.time() if record.status.is_running else job.changed) - job.began), 1),
         "progress": round(100 * float(summary.get("progress", 0.0)), 1),
         "seconds_left": summary.get("seconds_left") if record.status.is_running else None,
         "dataset_id": record.parent_id,
-        "refs": readers,
+        "refs": job.readers,
         "sparkline": summary.get("sparkline", {}).get("losses", []),
         "url": url_for(f"{record.family}s.show", job_id=record.id),
         **({"framework": "pytorch"} if record.family == "model" else {"backend": "lmdb"}),

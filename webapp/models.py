@@ -16,7 +16,7 @@ from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedul
 from jobs.networks.starter import starter_network
 from jobs.pins import read_pin
 from jobs.predictions import check_network
-from jobs.registry import JobKind, job_kind
+from jobs.registry import JobKind, job_kind, job_kinds
 from jobs.statuses import Status
 from jobs.training.schedules import learning_rate_curve
 from webapp.config import VERSION
@@ -59,8 +59,9 @@ def _form_page(
 
 def _datasets(kind: JobKind) -> list[JobView]:
     """Datasets that this kind of model can learn from, newest first: what is done or will be."""
-    usable = (record for record in services().store.all() if job_kind(record.kind).feeds == kind.id)
-    return [view_of(record) for record in usable if record.status not in (Status.ERROR, Status.ABORTED)]
+    feeding = [other.id for other in job_kinds().values() if other.feeds == kind.id]
+    records = services().store.of_kinds(feeding)
+    return [view_of(record) for record in records if record.status not in (Status.ERROR, Status.ABORTED)]
 
 
 def _starter(dataset_id: str) -> str:
@@ -110,7 +111,7 @@ def visualize_network() -> ResponseReturnValue:
     }
     try:
         with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
-            return jsonify(check_network(question, Path(scratch)))
+            return jsonify(check_network(services().spares, question, Path(scratch)))
     except UserError as error:
         body = {"message": str(error), "type": type(error).__name__}
         place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}

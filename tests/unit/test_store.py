@@ -42,7 +42,7 @@ def test_a_job_that_runs_or_is_read_cannot_be_deleted(store: Store) -> None:
     store.move("m", Status.INITIALIZED, Status.ERROR, 4.0, cause="why")
     assert store.delete("m")
     assert store.delete("a")
-    assert store.all() == []
+    assert store.names() == []
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path, store: Store) -> None:

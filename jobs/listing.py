@@ -1,0 +1,90 @@
+"""Which jobs a table of the home page shows, and in which order: as SQL, so that only the rows of one page are read."""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from jobs.registry import job_kind
+from jobs.statuses import ACTIVE
+
+Table = Literal["running", "models", "datasets"]
+TABLES: tuple[Table, ...] = get_args(Table)
+
+_ACTIVE = ", ".join(f"'{status}'" for status in ACTIVE)
+_CONDITIONS: dict[Table, str] = {
+    "running": f"status IN ({_ACTIVE})",
+    "models": f"family = 'model' AND status NOT IN ({_ACTIVE})",
+    "datasets": f"family = 'dataset' AND status NOT IN ({_ACTIVE})",
+}
+# What is not in the row of a job itself, for a row of a list and for its order.
+BEGAN = "coalesce((SELECT max(time) FROM status_changes WHERE job_id = jobs.id AND status = 'Running'), jobs.created)"
+CHANGED = "(SELECT max(time) FROM status_changes WHERE job_id = jobs.id)"
+READERS = "(SELECT count(*) FROM jobs AS reader WHERE reader.parent_id = jobs.id)"
+
+SORTS: dict[str, str] = {
+    "name": "natural_order(name)",
+    "title": "title_of_kind(kind)",
+    "status": "status",
+    "submitted": "created",
+    "elapsed": f"{CHANGED} - {BEGAN}",
+    "refs": READERS,
+    "progress": "json_extract(summary, '$.progress')",
+    "seconds_left": "json_extract(summary, '$.seconds_left')",
+    "loss (train) last": """json_extract(summary, '$."loss (train)".last')""",
+    "loss (val) last": """json_extract(summary, '$."loss (val)".last')""",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table as a person wants it. `words` must all be in what the row says; `sort` is a key of SORTS."""
+
+    table: Table
+    words: str = ""
+    sort: str = "submitted"
+    descending: bool = True
+
+    def total(self) -> str:
+        """SQL for the number of jobs in the table, filtered or not."""
+        return f"SELECT count(*) FROM jobs WHERE {_CONDITIONS[self.table]}"  # noqa: S608
+
+    def matching(self) -> tuple[str, list[str]]:
+        """SQL, with its values, for the number of jobs that match."""
+        condition, values = self._condition()
+        return f"SELECT count(*) FROM jobs WHERE {condition}", values  # noqa: S608
+
+    def ordered(self) -> tuple[str, list[str]]:
+        """SQL, with its values, for the ids and names of the jobs that match, in order; what has no value comes last."""
+        condition, values = self._condition()
+        if self.sort == "submitted":
+            order = ""
+        else:
+            order = f"({SORTS[self.sort]}) IS NULL, {SORTS[self.sort]} {'DESC' if self.descending else 'ASC'}, "
+        newest_first = self.sort != "submitted" or self.descending
+        order += "created DESC, id DESC" if newest_first else "created, id"
+        return f"SELECT id, name FROM jobs WHERE {condition} ORDER BY {order}", values  # noqa: S608
+
+    def _condition(self) -> tuple[str, list[str]]:
+        words = " ".join(self.words.casefold().split())
+        if not words:
+            return _CONDITIONS[self.table], []
+        texts = "name, group_name, title_of_kind(kind), status, notes, cause, id"
+        return f"{_CONDITIONS[self.table]} AND holds_words(?, {texts})", [words]
+
+
+def install_functions(connection: sqlite3.Connection) -> None:
+    """Teach SQLite what lists need: Unicode without case, numbers inside names, and the kinds' titles."""
+    connection.create_function("natural_order", 1, _natural_order, deterministic=True)
+    connection.create_function("holds_words", -1, _holds_words, deterministic=True)
+    connection.create_function("title_of_kind", 1, lambda kind: job_kind(kind).title, deterministic=True)
+
+
+def _natural_order(name: str) -> str:
+    """A key by which "run 2" comes before "Run 10"."""
+    return re.sub(r"\d+", lambda digits: digits.group().zfill(20), name.casefold())
+
+
+def _holds_words(words: str, *texts: str | None) -> bool:
+    text = " ".join(filter(None, texts)).casefold()
+    return all(word in text for word in words.split(" "))
