@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from jobs.events import EventWriter
+from jobs.time_left import TimeLeft
 
 SECONDS_BETWEEN = 0.25
 
@@ -16,7 +17,8 @@ class Progress:
         self._total = max(1, total)
         self._now = now
         self._done = 0
-        self._start = self._last = now()
+        self._last = now()
+        self._time_left = TimeLeft(self._total, self._last, pause=0.0)
         self.begin("", 0)
 
     def begin(self, phase: str, total: int) -> None:
@@ -32,7 +34,8 @@ class Progress:
         if now - self._last < SECONDS_BETWEEN and self._phase_done < self._phase_total:
             return
         self._last = now
-        seconds = now - self._start
+        self._time_left.mark(now, self._done)
+        left = self._time_left.interval()
         self._events.write(
             "progress",
             fraction=min(1.0, round(self._done / self._total, 4)),
@@ -41,5 +44,5 @@ class Progress:
             unit="images",
             phase=self._phase,
             rate=round(self._phase_done / max(now - self._phase_start, 1e-3), 1),
-            seconds_left=round(seconds * (self._total - self._done) / self._done, 1) if seconds > 1 else None,
+            seconds_left=[round(end, 1) for end in left] if left else None,
         )

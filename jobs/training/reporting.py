@@ -2,64 +2,97 @@
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from jobs.errors import TrainingDiverged
 from jobs.events import EventWriter, in_words
+from jobs.time_left import TimeLeft
 from jobs.training.checkpoints import Position
 from jobs.training.usage import UsageMeter
 
 SECONDS_BETWEEN_BLOCKS = 0.4
 SECONDS_BETWEEN_USAGE = 5.0
 SECONDS_OF_RATE = 10.0
-# A curve of more points than this is drawn no better.
-MOST_POINTS = 20_000
+# A training of up to so many steps has a point for each; a longer one about so many points.
+MOST_POINTS = 200_000
 BLOCK = 8192
+
+# Step, loss, learning rate.
+Point = tuple[int, float, float]
+
+
+def steps_in_group(position: Position) -> int:
+    """How many steps share a lowest, a highest and a last point. Never more than an epoch has."""
+    if position.total_steps <= MOST_POINTS:
+        return 1
+    return min(math.ceil(3 * position.total_steps / MOST_POINTS), position.steps_per_epoch)
 
 
 @dataclass
 class Points:
-    """Losses of single steps, gathered into the points of the curve: means of `stride` steps; the first step is one."""
+    """Losses of single steps as points of the curve: all of them, or of each group the lowest, the highest and the last.
 
-    stride: int
+    The first step is a group of its own, so that a curve begins at once.
+    """
+
+    group: int
     steps_per_epoch: int
     step: int = 0
-    _total: float = 0.0
-    _count: int = 0
-    columns: dict[str, list[float | str]] = field(default_factory=dict)
+    _waiting: list[Point] = field(default_factory=list)
 
-    def add(self, loss: float, learning_rate: float) -> None:
-        self.step += 1
-        self._total += loss
-        self._count += 1
-        if self.step == 1 or self._count == self.stride:
-            self._finish_point(learning_rate)
-
-    def finish(self, learning_rate: float) -> None:
-        """Make a last point of the steps that are left over."""
-        if self._count:
-            self._finish_point(learning_rate)
-
-    def _finish_point(self, learning_rate: float) -> None:
-        point = {
-            "step": self.step,
-            "epoch": round(self.step / self.steps_per_epoch, 6),
-            "loss": in_words(self._total / self._count),
-            "learning_rate": in_words(learning_rate),
+    def add(
+        self, losses: list[float], learning_rates: list[float], is_last: bool = False
+    ) -> dict[str, list[float | str]]:
+        """The points that these steps complete, as columns; `is_last` completes the steps that are left over, too."""
+        steps = range(self.step + 1, self.step + 1 + len(losses))
+        self.step += len(losses)
+        points = list(zip(steps, losses, learning_rates, strict=True))
+        if self.group > 1:
+            points = self._thinned(points, is_last)
+        if not points:
+            return {}
+        return {
+            "step": [step for step, _, _ in points],
+            "epoch": [round(step / self.steps_per_epoch, 6) for step, _, _ in points],
+            "loss": [_short(loss) for _, loss, _ in points],
+            "learning_rate": [in_words(rate) for _, _, rate in points],
         }
-        for name, value in point.items():
-            self.columns.setdefault(name, []).append(value)
-        self._total, self._count = 0.0, 0
 
-    def take(self) -> dict[str, list[float | str]]:
-        """The points that are new since the last call, as columns."""
-        columns, self.columns = self.columns, {}
-        return columns
+    def _thinned(self, points: list[Point], is_last: bool) -> list[Point]:
+        groups = [list(group) for _, group in groupby([*self._waiting, *points], self._group_of)]
+        is_open = bool(groups) and not is_last and (groups[-1][-1][0] - 1) % self.group != 0
+        self._waiting = groups.pop() if is_open else []
+        return [point for group in groups for point in _extremes(group)]
+
+    def _group_of(self, point: Point) -> int:
+        return (point[0] - 2) // self.group
+
+
+def _extremes(group: list[Point]) -> Iterator[Point]:
+    """The lowest, the highest and the last point, and what is no finite number, in the order of the steps."""
+    finite = [point for point in group if math.isfinite(point[1])]
+    kept = {group[-1], *(point for point in group if not math.isfinite(point[1]))}
+    if finite:
+        kept |= {min(finite, key=_loss_of), max(finite, key=_loss_of)}
+    yield from sorted(kept, key=_step_of)
+
+
+def _step_of(point: Point) -> int:
+    return point[0]
+
+
+def _loss_of(point: Point) -> float:
+    return point[1]
+
+
+def _short(loss: float) -> float | str:
+    """The shortest number that is the same 32-bit float: half the digits."""
+    return float(f"{loss:.9g}") if math.isfinite(loss) else in_words(loss)
 
 
 class TrainingReport:
@@ -77,23 +110,24 @@ class TrainingReport:
         self._clock = clock
         self._images_per_epoch = images
         self._images_total = images * (position.total_steps // position.steps_per_epoch)
-        # A long training has fewer points an epoch, and never fewer than one.
-        stride = max(1, min(position.total_steps // MOST_POINTS, position.steps_per_epoch))
-        self._points = Points(stride, position.steps_per_epoch)
+        self._points = Points(steps_in_group(position), position.steps_per_epoch)
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
-        self._last_rate = math.nan
         self._images_done = 0
         self._usage = UsageMeter(device)
         self._next_block = self._next_usage = self._clock()
-        # (time, images done) of the last seconds, for the rate.
-        self._recent: deque[tuple[float, int]] = deque([(self._clock(), 0)])
+        self._time_left = TimeLeft(self._images_total, self._clock())
+        self._epoch_ended: float | None = None
 
     def step(self, loss: Tensor, learning_rate: float, images: int) -> None:
         """Note one step; now and then also say what has gathered. TrainingDiverged when a loss was not finite."""
         self._losses[len(self._learning_rates)].copy_(loss)
         self._learning_rates.append(learning_rate)
         self._images_done += images
+        if self._epoch_ended is not None:
+            self._note_pause(self._clock() - self._epoch_ended)
+        if self._images_done % self._images_per_epoch == 0:
+            self._epoch_ended = self._clock()
         if self._clock() >= self._next_block or len(self._learning_rates) == BLOCK:
             self.flush()
 
@@ -102,7 +136,7 @@ class TrainingReport:
         self.flush(is_last=True)
 
     def flush(self, is_last: bool = False) -> None:
-        """Say everything up to this step, but for the steps of a point that is not full yet."""
+        """Say everything up to this step, but for the steps of a group that is not full yet."""
         self._write_points(is_last)
         now = self._clock()
         self._next_block = now + SECONDS_BETWEEN_BLOCKS
@@ -111,17 +145,17 @@ class TrainingReport:
             self._next_usage = now + SECONDS_BETWEEN_USAGE
             self._events.write("usage", **self._usage.read())
 
+    def _note_pause(self, seconds: float) -> None:
+        """Between two epochs there was what an epoch ends with: validation, snapshot."""
+        self._time_left.pause = max(seconds, self._time_left.pause or 0.0)
+        self._epoch_ended = None
+
     def _write_points(self, is_last: bool) -> None:
         # CPU–GPU sync point, the only one of the loop.
         losses: list[float] = self._losses[: len(self._learning_rates)].tolist()
         bad = next((loss for loss in losses if not math.isfinite(loss)), None)
-        for loss, rate in zip(losses, self._learning_rates, strict=True):
-            self._points.add(loss, rate)
-            self._last_rate = rate
+        columns = self._points.add(losses, self._learning_rates, is_last or bad is not None)
         self._learning_rates = []
-        if is_last:
-            self._points.finish(self._last_rate)
-        columns = self._points.take()
         if columns:
             self._events.write("train", **columns)
         if bad is not None:
@@ -130,12 +164,8 @@ class TrainingReport:
             )
 
     def _write_progress(self, now: float) -> None:
-        self._recent.append((now, self._images_done))
-        while self._recent[0][0] < now - SECONDS_OF_RATE and len(self._recent) > 2:
-            self._recent.popleft()
-        since, done_then = self._recent[0]
-        rate = (self._images_done - done_then) / (now - since) if now > since else 0.0
-        left = self._images_total - self._images_done
+        self._time_left.mark(now, self._images_done)
+        left = self._time_left.interval()
         self._events.write(
             "progress",
             fraction=self._images_done / self._images_total,
@@ -143,7 +173,7 @@ class TrainingReport:
             total=self._images_total,
             unit="images",
             phase="Training",
-            rate=round(rate, 1),
-            seconds_left=round(left / rate, 1) if rate else None,
+            rate=round(self._time_left.rate(SECONDS_OF_RATE), 1),
+            seconds_left=[round(end, 1) for end in left] if left else None,
             epoch=round(self._images_done / self._images_per_epoch, 4),
         )

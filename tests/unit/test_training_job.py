@@ -10,7 +10,7 @@ from jobs.errors import BadNetwork, StopRequested, TrainingDiverged, UserError
 from jobs.networks.starter import starter_network
 from jobs.training.checkpoints import Position, load_snapshot
 from jobs.training.job import train
-from jobs.training.reporting import Points, TrainingReport
+from jobs.training.reporting import TrainingReport
 from tests.unit.digits_jobs import DATASET, curve, events_of, make_dataset, model_job
 
 SEED = starter_network((1, 28, 28))
@@ -185,19 +185,6 @@ def test_fault_in_a_later_batch_names_line_and_batch(tmp_path):
     with pytest.raises(BadNetwork, match=r"line 10.*bogus.*step 2, a batch of 32") as caught:
         train(model_job(tmp_path, custom_network=text))
     assert caught.value.line == 10
-
-
-def test_points_are_means_and_the_first_step_is_one():
-    points = Points(stride=3, steps_per_epoch=10)
-    for loss in range(8):
-        points.add(float(loss), 0.1)
-    assert points.take() == {
-        "step": [1, 4, 7],
-        "epoch": [0.1, 0.4, 0.7],
-        "loss": [0, 2, 5],
-        "learning_rate": [0.1, 0.1, 0.1],
-    }
-    assert points.take() == {}
 
 
 def test_losses_are_read_in_blocks_not_at_every_step(tmp_path):

@@ -1,0 +1,173 @@
+"""What a training says of its steps: points that lose no spike, and a time left that holds the truth."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from jobs.errors import TrainingDiverged
+from jobs.events import EventWriter, all_events
+from jobs.storage.progress import Progress
+from jobs.time_left import TimeLeft
+from jobs.training.checkpoints import Position
+from jobs.training.reporting import MOST_POINTS, Points, TrainingReport, steps_in_group
+
+Cost = Callable[[float, random.Random], float]
+
+
+def told(path: Path, type: str) -> list[dict]:
+    return [event for event in all_events(path) if event["type"] == type]
+
+
+def test_every_step_is_a_point_up_to_a_generous_number() -> None:
+    assert steps_in_group(Position(0, 1000, MOST_POINTS)) == 1
+    points = Points(1, steps_per_epoch=10)
+    assert points.add([3.0, 1.0], [0.1, 0.05]) == {
+        "step": [1, 2],
+        "epoch": [0.1, 0.2],
+        "loss": [3.0, 1.0],
+        "learning_rate": [0.1, 0.05],
+    }
+    assert points.add([], []) == {}
+
+
+def test_a_longer_training_keeps_lowest_highest_and_last_of_each_group() -> None:
+    points = Points(4, steps_per_epoch=100)
+    first = points.add([9.0, 2.0, 7.0, 1.0, 3.0, 5.0], [0.1] * 6)
+    assert (first["step"], first["loss"]) == ([1, 3, 4, 5], [9.0, 7.0, 1.0, 3.0])
+    rest = points.add([], [], is_last=True)
+    assert rest["loss"] == [5.0]
+    assert points.add([], [], is_last=True) == {}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_spike_is_lost_however_the_blocks_fall(seed: int) -> None:
+    rnd = random.Random(seed)
+    losses = [float(f"{rnd.lognormvariate(0, 2):.5g}") for _ in range(rnd.randrange(2, 500))]
+    whole, parts = Points(rnd.randrange(2, 40), 7), {"step": [], "loss": []}
+    at = 0
+    while at < len(losses):
+        size = rnd.randrange(1, 60)
+        block = losses[at : at + size]
+        at += size
+        for name, column in whole.add(block, [0.1] * len(block), is_last=at >= len(losses)).items():
+            parts.setdefault(name, []).extend(column)
+    assert parts["step"] == sorted(set(parts["step"]))
+    assert parts["loss"] == [losses[step - 1] for step in parts["step"]]
+    assert {min(losses), max(losses), losses[-1], losses[0]} <= set(parts["loss"])
+    for start in range(1, len(losses), whole.group):
+        group = losses[start : start + whole.group]
+        assert {min(group), max(group), group[-1]} <= set(parts["loss"])
+
+
+def test_a_long_training_has_about_as_many_points_as_it_may() -> None:
+    position = Position(0, 10_000, 3_000_000)
+    points = Points(steps_in_group(position), position.steps_per_epoch)
+    rnd = random.Random(1)
+    kept = sum(len(points.add([rnd.random()] * 1, [0.1]).get("step", ())) for _ in range(90_000))
+    assert kept <= MOST_POINTS * 90_000 / 3_000_000 + 3
+
+
+def test_a_group_is_never_longer_than_an_epoch() -> None:
+    assert steps_in_group(Position(0, 5, 5_000_000)) == 5
+
+
+def test_a_loss_that_is_no_number_is_said_before_its_group_is_full(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    position = Position(0, 100_000, 1_000_000)
+    report = TrainingReport(EventWriter(log), position, 100_000, torch.device("cpu"))
+    with pytest.raises(TrainingDiverged):
+        for loss in (1.0, 5.0, 2.0, float("nan")):
+            report.step(torch.tensor(loss), 0.1, 1)
+        report.flush()
+    assert [loss for event in told(log, "train") for loss in event["loss"]][-1] == "nan"
+
+
+def test_losses_are_written_with_the_digits_that_they_have(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    report = TrainingReport(EventWriter(log), Position(0, 10, 10), 10, torch.device("cpu"))
+    loss = torch.tensor(0.1) / 3
+    report.step(loss, 0.1, 1)
+    (event,) = told(log, "train")
+    assert torch.tensor(event["loss"][0]) == loss
+    assert len(json.dumps(event["loss"][0])) <= 13
+
+
+def share_inside(cost: Cost, after: float = 0.0, pause: float = 0.0, images: int = 100_000) -> float:
+    """How often the truth lay in the interval that was said, from second `after` on, with a clock that is made."""
+    rnd, now, done, next_mark, said = random.Random(1), 0.0, 0, 0.0, []
+    left = TimeLeft(images, now, pause=None if pause else 0.0)
+    while done < images:
+        now += cost(now, rnd) * 50
+        done += 50
+        if now >= next_mark:
+            left.mark(now, done)
+            next_mark = now + 0.4
+            if (interval := left.interval()) and now > after:
+                said.append((now, interval))
+        if pause and done % 5000 == 0:
+            now += pause
+            left.pause = pause
+    return sum(low <= now - then <= high for then, (low, high) in said) / len(said)
+
+
+@pytest.mark.parametrize(
+    ("cost", "after", "pause", "least"),
+    [
+        (lambda now, rnd: 0.001, 0, 0, 0.99),
+        (lambda now, rnd: 0.001 * rnd.uniform(0.5, 1.5), 0, 0, 0.98),
+        (lambda now, rnd: 0.01 if now < 1.5 else 0.001, 0, 0, 0.95),
+        (lambda now, rnd: 0.001, 0, 1.0, 0.95),
+        (lambda now, rnd: 0.001 if now < 40 else 0.002, 48, 0, 0.95),
+        (lambda now, rnd: 0.002 if now < 40 else 0.001, 48, 0, 0.95),
+        (lambda now, rnd: 0.002 if now % 30 > 20 else 0.001, 30, 0, 0.85),
+        (lambda now, rnd: 0.001 * (1 + now / 600), 0, 0, 0.9),
+    ],
+    ids=["steady", "noisy", "slow start", "validation", "half as fast", "twice as fast", "busy now and then", "slower"],
+)
+def test_the_time_left_holds_the_truth(cost: Cost, after: float, pause: float, least: float) -> None:
+    assert share_inside(cost, after, pause) >= least
+
+
+def test_the_time_left_is_wide_at_the_start_and_narrow_later() -> None:
+    left = TimeLeft(10_000, 0.0, pause=0.0)
+    widths = []
+    for second in range(1, 90):
+        left.mark(float(second), second * 100)
+        low, high = left.interval() or (0, 0)
+        widths.append((high - low) / (100 - second))
+    assert widths[0] > 0.4
+    assert widths[60] < 0.1
+
+
+def test_nothing_is_said_while_nothing_is_done() -> None:
+    left = TimeLeft(100, 0.0)
+    left.mark(5.0, 0)
+    assert left.interval() is None
+
+
+def test_hours_of_marks_take_no_more_room() -> None:
+    left = TimeLeft(10_000_000, 0.0, pause=0.0)
+    for mark in range(1, 50_000):
+        left.mark(0.4 * mark, 40 * mark)
+    low, high = left.interval() or (0, 0)
+    truth = (10_000_000 - 40 * 49_999) / 100
+    assert low < truth < high < 1.06 * truth
+    assert left.rate(10) == pytest.approx(100)
+
+
+def test_training_and_dataset_say_the_time_left_alike(tmp_path: Path) -> None:
+    log, now = tmp_path / "events.jsonl", [0.0]
+    report = TrainingReport(EventWriter(log), Position(0, 10, 100), 100, torch.device("cpu"), clock=lambda: now[0])
+    progress = Progress(EventWriter(log), 100, now=lambda: now[0])
+    progress.begin("Reading", 100)
+    for _ in range(40):
+        now[0] += 1.0
+        report.step(torch.ones(()), 0.1, 10)
+        progress.advance(1)
+    for event in told(log, "progress")[-2:]:
+        low, high = event["seconds_left"]
+        assert low <= high
