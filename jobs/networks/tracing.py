@@ -18,7 +18,7 @@ class LayerCall:
     """One call of a layer. A layer that is called twice, such as a shared ReLU, is two calls.
 
     `outputs` are copies: a later layer that works in place does not change them. `inputs` are the indices of the calls
-    that feed this one, or NETWORK_INPUT.
+    that feed this one, or NETWORK_INPUT; without gradients, a function between two layers makes them a guess.
     """
 
     index: int
@@ -26,6 +26,7 @@ class LayerCall:
     module: nn.Module
     inputs: tuple[int, ...]
     outputs: tuple[Tensor, ...]
+    is_guess: bool = False
 
 
 @dataclass
@@ -67,7 +68,10 @@ class Trace:
         outputs = tuple(tensors_in(output))
         index = len(self.calls)
         copies = tuple(tensor.detach().clone() for tensor in outputs)
-        self.calls.append(LayerCall(index, self.paths.get(module, ""), module, self._feeders(run.inputs), copies))
+        feeders = self._feeders(run.inputs)
+        # A function between two layers that hides where its values come from: most likely the layer before.
+        inputs = feeders or (index - 1,)
+        self.calls.append(LayerCall(index, self.paths.get(module, ""), module, inputs, copies, not feeders))
         for tensor in outputs:
             self._note_producer(index, tensor)
 
@@ -83,8 +87,7 @@ class Trace:
                 found.add(self._producers[id(tensor)][0])
             else:
                 found |= self._feeders_through_functions(tensor)
-        # A function between two layers that hides where its values come from: most likely the layer before.
-        return tuple(sorted(found)) or (len(self.calls) - 1,)
+        return tuple(sorted(found))
 
     def _feeders_through_functions(self, tensor: Tensor) -> set[int]:
         """Back along autograd's graph, through the cat, + or view between two layers, to the layers themselves."""
@@ -136,18 +139,22 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def find_code(calls: Sequence[LayerCall], input_values: int) -> LayerCall | None:
     """The layer where the network is narrowest; None when none inside it is narrower than its input.
 
-    Layers at the end that have as many values as the output are the output. Of several that are equally narrow the
-    first that has weights is the code: the ReLU after it only cuts it.
+    Of several that are equally narrow the first that has weights is the code: the ReLU after it only cuts it.
     """
-    sizes = [_values_an_image(call) for call in calls]
-    end = len(calls)
-    while end and sizes[end - 1] == sizes[-1]:
-        end -= 1
-    narrowest = min(sizes[:end], default=input_values)
+    inner = inner_calls(calls)
+    narrowest = min(map(_values_an_image, inner), default=input_values)
     if narrowest >= input_values:
         return None
-    ties = [call for call, size in zip(calls[:end], sizes, strict=False) if size == narrowest]
+    ties = [call for call in inner if _values_an_image(call) == narrowest]
     return next((call for call in ties if isinstance(call.module, nn.Linear | _ConvNd)), ties[0])
+
+
+def inner_calls(calls: Sequence[LayerCall]) -> Sequence[LayerCall]:
+    """The calls without those at the end that have as many values as the output: they are the output."""
+    end = len(calls)
+    while end and _values_an_image(calls[end - 1]) == _values_an_image(calls[-1]):
+        end -= 1
+    return calls[:end]
 
 
 def _values_an_image(call: LayerCall) -> int:

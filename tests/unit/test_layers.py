@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.layers import activation_rows, statistics, weight_rows
+from jobs.layers import activation_rows, statistics, weight_rows, weights_of
 from jobs.networks.contract import Scale
 from jobs.networks.tracing import find_code, traced
+from jobs.pictures import Pen
 
 
 def calls_of(model: nn.Module, shape=(1, 28, 28)):
@@ -41,10 +42,10 @@ def test_statistics_of_odd_values_are_finite_or_none(values):
 
 def test_rows_of_a_linear_layer():
     calls = calls_of(nn.Sequential(nn.Flatten(), nn.Linear(784, 50)))
-    (row,) = activation_rows(calls[1], "jet")
+    (row,) = activation_rows(calls[1], Pen("jet"))
     assert (row.name, row.kind, row.shape, row.parameters) == ("nn.Linear(784 → 50)", "activations", [50], None)
     assert (row.picture.width, row.picture.height) == (7, 8)
-    weights, bias = weight_rows(1, calls[1].module, "jet")
+    weights, bias = weight_rows(calls[1], weights_of(calls[1].module), Pen("jet"))
     assert (weights.kind, weights.shape, weights.parameters) == ("weights", [50, 784], 39_250)
     assert weights.picture is None
     assert weights.not_drawn == "Weights of linear layers are not drawn."
@@ -53,7 +54,8 @@ def test_rows_of_a_linear_layer():
 
 
 def test_filters_of_a_convolution_are_drawn():
-    weights, _ = weight_rows(0, nn.Conv2d(1, 20, 5), "viridis")
+    (call,) = calls_of(nn.Conv2d(1, 20, 5))
+    weights, _ = weight_rows(call, weights_of(call.module), Pen("viridis"))
     assert (weights.picture.width, weights.picture.colormap) == (4 * 6 - 1, "viridis")
 
 
