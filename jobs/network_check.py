@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+import torch
+
 from jobs.building import build_and_check
 from jobs.errors import BadNetwork, LayerscopeError
 from jobs.networks.pipes import PrivatePipes
+from jobs.training.threads import quiet_threads
 
 LONGEST_SECONDS = 60
 
@@ -74,6 +77,7 @@ def _limit_time(allowed: float) -> None:
 
 def main(arguments: Sequence[str] = ()) -> int:
     pipes = PrivatePipes()
+    torch.set_num_threads(quiet_threads())
     for request in pipes.requests():
         _limit_time(_seconds(request))
         pipes.answer(answer_to(request))

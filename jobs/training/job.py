@@ -1,10 +1,12 @@
 """One training, top to bottom: open the dataset, build the network, go through the epochs, keep snapshots."""
 
+import os
 import platform
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +33,8 @@ from jobs.training.data import (
 )
 from jobs.training.reporting import TrainingReport
 from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
+from jobs.training.step import CapturedStep, EagerStep, Precision, Step, precision_of
+from jobs.training.threads import ThreadChoice, TimedStep, candidates, cores, quiet_threads
 from jobs.worker import WorkerJob
 
 
@@ -44,6 +48,8 @@ class Training:
     device: torch.device
     network: Network
     optimizer: Optimizer
+    step: Step
+    precision: Precision
     prepare: Preparation
     train_data: ImageData
     val_data: ImageData | None
@@ -55,7 +61,7 @@ def train(job: WorkerJob) -> None:
     """Do a generic image model job."""
     spec = cast(GenericImageModelSpec, job.spec)
     device = choose_device(spec.select_gpu)
-    use_processors(device)
+    use_processors(device, spec.allow_tf32)
     dataset_folder = job.sibling(spec.dataset)
     dataset = read_dataset(dataset_folder)
     seed = choose_seed(job, spec.random_seed)
@@ -80,12 +86,15 @@ def choose_device(select_gpu: str) -> torch.device:
     return torch.device("cuda:0")
 
 
-def use_processors(device: torch.device) -> None:
+def use_processors(device: torch.device, allow_tf32: bool = False) -> None:
     """Set torch up for speed on this machine."""
+    torch.set_num_threads(quiet_threads())
     # Numbers next to zero, which ReLUs and decaying weights make, are slow on CPUs.
     torch.set_flush_denormal(True)
     # Every batch but the last has the same shape: let cuDNN find its fastest way once.
     torch.backends.cudnn.benchmark = device.type == "cuda"
+    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    torch.backends.cudnn.allow_tf32 = allow_tf32
 
 
 def read_dataset(folder: JobFolder) -> dict[str, Any]:
@@ -125,19 +134,37 @@ def prepare_training(
 ) -> Training:
     """Images on the device and a solver over the weights."""
     lr = solver_learning_rate(spec.solver_type, spec, 0)
+    optimizer = make_optimizer(spec.solver_type, network.model.parameters(), lr)
+    precision = precision_of(spec.precision, device)
+    batch_size = spec.batch_size or network.train_batch_size
     return Training(
         job=job,
         spec=spec,
         seed=seed,
         device=device,
         network=network,
-        optimizer=make_optimizer(spec.solver_type, network.model.parameters(), lr),
+        optimizer=optimizer,
+        step=choose_step(job, spec, device, EagerStep(network, optimizer, precision), batch_size),
+        precision=precision,
         prepare=preparation(spec, network, dataset_folder, dataset, device),
         train_data=open_data(dataset_folder, "train", device),
         val_data=open_data(dataset_folder, "val", device) if dataset["splits"].get("val") else None,
-        batch_size=spec.batch_size or network.train_batch_size,
+        batch_size=batch_size,
         val_batch_size=spec.batch_size or network.validation_batch_size,
     )
+
+
+def choose_step(
+    job: WorkerJob, spec: GenericImageModelSpec, device: torch.device, step: EagerStep, batch_size: int
+) -> Step:
+    """The fastest way to run the step on this device."""
+    if device.type == "cuda":
+        return CapturedStep(step, batch_size, partial(say, job)) if spec.cuda_graph else step
+    if spec.random_seed is not None or "OMP_NUM_THREADS" in os.environ:
+        # Sums come out a little different with each number of threads: a training that is to repeat keeps to one.
+        say(job, f"Threads: {torch.get_num_threads()} of {cores()} cores.")
+        return step
+    return TimedStep(step, ThreadChoice(candidates(cores())))
 
 
 def preparation(
@@ -203,6 +230,7 @@ def go_through_epochs(training: Training) -> None:
     steps = steps_in_epoch(len(data), training.batch_size)
     position = Position(0, steps, steps * spec.train_epochs)
     report = TrainingReport(training.job.events, position, len(data), training.device)
+    last_lr: float | None = None
     for epoch in range(1, spec.train_epochs + 1):
         order = order_of_epoch(len(data), training.seed, epoch, spec.shuffle)
         random = random_of_epoch(training.seed, epoch, training.device)
@@ -210,7 +238,9 @@ def go_through_epochs(training: Training) -> None:
         for raw_images, labels in data.batches(order, training.batch_size):
             stop_if_asked(training, report, position)
             lr = solver_learning_rate(spec.solver_type, spec, position.percent)
-            set_learning_rate(optimizer, lr)
+            if lr != last_lr:
+                set_learning_rate(optimizer, lr)
+                last_lr = lr
             loss = do_step(training, training.prepare(raw_images, random), labels, position)
             report.step(loss, lr, len(labels))
             position = replace(position, step=position.step + 1)
@@ -223,20 +253,13 @@ def go_through_epochs(training: Training) -> None:
 
 
 def do_step(training: Training, images: Tensor, labels: Tensor, position: Position) -> Tensor:
-    """Forward, backward, update; the loss stays on the device."""
-    network, optimizer = training.network, training.optimizer
+    """Learn from one batch; the loss stays on the device."""
     try:
-        output = network.model(images)
-        # Some losses give one number as a vector of one.
-        loss = network.loss(output, network.label_hook(images, labels)).reshape(())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        return training.step(images, labels)
     except (Exception, SystemExit) as error:
         if is_memory_fault(error):
             raise
         raise step_fault(training, error, f"step {position.step + 1}, a batch of {len(labels)}") from error
-    optimizer.step()
-    return loss.detach()
 
 
 def step_fault(training: Training, error: BaseException, where: str) -> BadNetwork:
@@ -275,7 +298,8 @@ def validate(training: Training, position: Position) -> None:
                 return
             images = training.prepare(raw_images)
             try:
-                total += network.loss(network.model(images), network.label_hook(images, labels))
+                with training.precision():
+                    total += network.loss(network.model(images), network.label_hook(images, labels))
             except (Exception, SystemExit) as error:
                 if is_memory_fault(error):
                     raise

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 
 from jobs.models.generic_image import LearningRateSchedule, Solver
@@ -11,12 +11,20 @@ from jobs.training.schedules import learning_rate
 
 WEIGHT_DECAY = 1e-4
 Parameters = list[nn.Parameter]
+LearningRate = float | Tensor
 
 
 def make_optimizer(solver: Solver, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
-    """The solver over the parameters that learn. Weight decay is on all of them, biases too, as in Torch7."""
+    """The solver over the parameters that learn. Weight decay is on all of them, biases too, as in Torch7.
+
+    One kernel does the whole update where torch has one. On a GPU the learning rate lives there, so that a captured
+    step follows it.
+    """
     learning = [parameter for parameter in parameters if parameter.requires_grad]
-    return SOLVERS[solver](learning, lr)
+    devices = {parameter.device for parameter in learning}
+    on_one_gpu = len(devices) == 1 and next(iter(devices)).type == "cuda"
+    rate = torch.tensor(lr, device=next(iter(devices))) if on_one_gpu else lr
+    return SOLVERS[solver](learning, rate, on_one_gpu)
 
 
 def solver_learning_rate(solver: Solver, schedule: LearningRateSchedule, percent: float) -> float:
@@ -27,7 +35,10 @@ def solver_learning_rate(solver: Solver, schedule: LearningRateSchedule, percent
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def _can_fuse(parameters: Parameters) -> bool:
@@ -37,33 +48,34 @@ def _can_fuse(parameters: Parameters) -> bool:
     )
 
 
-def _sgd(parameters: Parameters, lr: float) -> Optimizer:
+def _sgd(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
     # Dampening is Torch7's default; with PyTorch's, 0, steps are ten times larger and the seed's autoencoder dies.
     return SGD(parameters, lr, momentum=0.9, dampening=0.9, weight_decay=WEIGHT_DECAY, fused=_can_fuse(parameters))
 
 
-def _nesterov(parameters: Parameters, lr: float) -> Optimizer:
+def _nesterov(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
     return SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY, fused=_can_fuse(parameters))
 
 
-def _adam(parameters: Parameters, lr: float) -> Optimizer:
+def _adam(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
     fused = _can_fuse(parameters)
-    return Adam(parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=fused)
+    return Adam(parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=WEIGHT_DECAY, fused=fused,
+                capturable=capturable)  # fmt: skip
 
 
-def _adagrad(parameters: Parameters, lr: float) -> Optimizer:
-    return Adagrad(parameters, lr, eps=1e-10, weight_decay=WEIGHT_DECAY)
+def _adagrad(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
+    return Adagrad(parameters, lr, eps=1e-10, weight_decay=WEIGHT_DECAY, fused=_can_fuse(parameters))
 
 
-def _rmsprop(parameters: Parameters, lr: float) -> Optimizer:
-    return RMSprop(parameters, lr, alpha=0.99, eps=1e-8, weight_decay=WEIGHT_DECAY)
+def _rmsprop(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
+    return RMSprop(parameters, lr, alpha=0.99, eps=1e-8, weight_decay=WEIGHT_DECAY, capturable=capturable)
 
 
-def _adadelta(parameters: Parameters, lr: float) -> Optimizer:
-    return Adadelta(parameters, lr, rho=0.9, eps=1e-6, weight_decay=WEIGHT_DECAY)
+def _adadelta(parameters: Parameters, lr: LearningRate, capturable: bool) -> Optimizer:
+    return Adadelta(parameters, lr, rho=0.9, eps=1e-6, weight_decay=WEIGHT_DECAY, capturable=capturable)
 
 
-SOLVERS: dict[Solver, Callable[[Parameters, float], Optimizer]] = {
+SOLVERS: dict[Solver, Callable[[Parameters, LearningRate, bool], Optimizer]] = {
     "SGD": _sgd,
     "NESTEROV": _nesterov,
     "ADAM": _adam,
