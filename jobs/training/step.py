@@ -38,6 +38,9 @@ class EagerStep:
     def __init__(self, network: Network, optimizer: Optimizer, precision: Precision) -> None:
         self.network = network
         self.optimizer = optimizer
+        self.parameters: list[nn.Parameter] = [
+            parameter for group in optimizer.param_groups for parameter in group["params"]
+        ]
         self._precision = precision
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -46,7 +49,9 @@ class EagerStep:
             output = network.model(images)
             # Some losses give one number as a vector of one.
             loss = network.loss(output, network.label_hook(images, labels)).reshape(())
-        self.optimizer.zero_grad()
+        # As zero_grad does it, less what that costs at every step.
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
@@ -104,7 +109,7 @@ class CapturedStep:
                 raise
             self._give_up(f"it cannot be captured ({first_line(error)})")
             return
-        self._gradients = [parameter.grad for parameter in self._parameters()]
+        self._gradients = [parameter.grad for parameter in self._eager.parameters]
         self._graph = graph
         self._say("Each step runs as one CUDA graph.")
 
@@ -114,13 +119,10 @@ class CapturedStep:
         graph.replay()
         if not self._gradients_are_ours:
             # An eager step between left its own.
-            for parameter, gradient in zip(self._parameters(), self._gradients, strict=True):
+            for parameter, gradient in zip(self._eager.parameters, self._gradients, strict=True):
                 parameter.grad = gradient
             self._gradients_are_ours = True
         return self._loss
-
-    def _parameters(self) -> list[nn.Parameter]:
-        return [parameter for group in self._eager.optimizer.param_groups for parameter in group["params"]]
 
     def _give_up(self, reason: str) -> None:
         self._is_given_up = True
