@@ -21,6 +21,7 @@ const MOUNTS = {
   dataset: dataset.mount,
   focus: (el) => el.focus(),
   home: home.mount,
+  "infer-one": inferOne.mount,
   "job-actions": jobActions.mount,
   "learning-rate": learningRate.mount,
   log: log.mount,
@@ -31,7 +32,6 @@ const MOUNTS = {
   notes: jobActions.mountNotes,
   once: once.mount,
   "path-field": pathField.mount,
-  "picture-values": inferOne.mount,
   "test-one": testOne.mount,
   theme: themeToggle.mount,
 };

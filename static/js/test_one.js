@@ -1,12 +1,12 @@
 /* Test One: a preview of the picture, dropping one on the form, snapshots as they come. */
 
 import { h, role } from "./dom.js";
+import { mountDrop } from "./drop.js";
 
 export function mount(el) {
   const form = el.querySelector("form");
   const { image_file: file, image_path: path } = form.elements;
   const preview = role(el, "preview");
-  const drop = role(el, "drop");
   const error = role(el, "error");
 
   function showPreview() {
@@ -20,24 +20,11 @@ export function mount(el) {
     error.hidden = true;
   }
 
-  file.addEventListener("change", showPreview);
+  mountDrop(role(el, "drop"), showPreview);
   path.addEventListener("input", () => {
     error.hidden = true;
     if (!path.value || !file.files.length) return;
     file.value = "";
-    showPreview();
-  });
-  for (const name of ["dragenter", "dragover"]) {
-    drop.addEventListener(name, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (!event.dataTransfer.files.length) return;
-    file.files = event.dataTransfer.files;
     showPreview();
   });
   form.addEventListener("submit", (event) => {

@@ -2,6 +2,7 @@
 
 import html
 import io
+import json
 import os
 import signal
 from pathlib import Path
@@ -254,9 +255,13 @@ def test_infer_one_draws_the_page_with_every_layer(site: Site, trained: str, dig
     page = site.client.post("/models/images/generic/infer_one", data=form)
     assert page.status_code == 200
     text = page.get_data(as_text=True)
-    for expected in ("Original", "Normalized", "Compressed representation", "Reconstruction", "501,834"):
-        assert expected in text
     assert "<b>my</b>" not in text
+    _, _, embedded = text.partition('data-role="prediction">')
+    prediction = json.loads(embedded.partition("</script>")[0])
+    titles = [picture["title"] for picture in prediction["pictures"]]
+    assert titles == ["Original", "Normalized", "Compressed representation", "Reconstruction", "Error"]
+    assert {row["index"] for row in prediction["layers"]} == set(range(10))
+    assert prediction["total_parameters"] == 501_834
     assert list(site.services.settings.uploads_dir.iterdir()) == []
 
 

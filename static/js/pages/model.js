@@ -5,6 +5,7 @@ import { bytes, count } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { layerView } from "../layers.js";
 import { followJob } from "../live.js";
+import { liveLayers } from "../live_layers.js";
 import { lossCurves } from "../loss_curves.js";
 import { get } from "../requests.js";
 import { addSnapshot } from "../test_one.js";
@@ -12,6 +13,7 @@ import { addSnapshot } from "../test_one.js";
 export function mount(page) {
   const status = jobStatus(page);
   const curves = lossCurves(page);
+  const layers = liveLayers(page);
   const showSize = throttled(() => showFolderSize(page), 5000);
   const apply = {
     network: (event) => showNetwork(page, event),
@@ -23,6 +25,8 @@ export function mount(page) {
     train: curves.addTraining,
     validation: curves.addValidation,
     progress: (event) => showProgress(page, event),
+    frame: layers.add,
+    frames_dropped: layers.drop,
   };
   followJob(page.dataset.jobId, {
     onEvents(events) {

@@ -1,0 +1,132 @@
+/* Layers while they learn: the frames of a training, the newest as it comes or any before it. */
+
+import { debounced, h, oncePerFrame, role, setText, throttled } from "./dom.js";
+import { frameStore } from "./frames.js";
+import { imageName, pinDialog } from "./pin_dialog.js";
+import { inPlace, predictionView } from "./prediction.js";
+import { timeline } from "./timeline.js";
+
+// The image as the dataset holds it says nothing that the normalized one does not say.
+const LEFT_OUT = "original";
+const BETWEEN_CALM_SWAPS = 5000;
+const BEFORE_LOADING = 100;
+const BEFORE_PREFETCH = 150;
+const WIDE = "(min-width: 900px)";
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** Answers {add(event), drop(event)} for the events `frame` and `frames_dropped`. */
+export function liveLayers(page) {
+  const el = role(page, "live-layers");
+  const { jobId } = page.dataset;
+  const store = frameStore(jobId);
+  const view = predictionView(el);
+  const warnings = inPlace(role(el, "warnings"), ({ layer, text }) => `${layer} ${text}`, warning);
+  const table = role(el, "layer-fold");
+  let shown = null; // the frame on the page
+  let failed = null; // the number of a frame that cannot be had
+  let loading = false;
+  let awaited = null; // the image that was pinned last, until a frame shows it
+
+  const look = oncePerFrame(showWanted);
+  const lookSoon = debounced(look, BEFORE_LOADING);
+  const lookCalmly = throttled(look, BETWEEN_CALM_SWAPS);
+  const frames = timeline(role(el, "timeline"), (isNews) => {
+    if (isNews && calm.matches) lookCalmly();
+    // A pointer that crosses the chart passes many frames.
+    else if (frames.isPointed() && !store.has(frames.wanted())) lookSoon();
+    else look();
+  });
+  const prefetch = debounced(() => {
+    if (frames.isLatest() || frames.wanted() !== shown?.frame) return;
+    // Without a word when it fails: it is asked for again when it is wanted.
+    for (const number of frames.neighbours(shown.frame)) store.load(number).catch(() => {});
+  }, BEFORE_PREFETCH);
+
+  /** Load and draw what is wanted now. One frame at a time: those that pass meanwhile are never asked for. */
+  async function showWanted() {
+    const number = frames.wanted();
+    if (loading || number === null || number === shown?.frame || number === failed) return;
+    loading = true;
+    try {
+      shown = await store.load(number);
+      failed = null;
+      draw();
+    } catch (problem) {
+      if (problem.status === undefined && problem.name !== "EncodingError") throw problem; // ours: a bug must be seen
+      failed = number;
+      tell(problem);
+    } finally {
+      loading = false;
+    }
+    frames.shown();
+    prefetch();
+    if (frames.isLatest() && calm.matches) lookCalmly();
+    else look();
+  }
+
+  function tell(problem) {
+    const sentence = problem.name === "EncodingError" ? "A picture of this frame is damaged. Choose another frame." : problem.message;
+    setText(role(el, "frame-error"), sentence);
+    role(el, "frame-error").hidden = false;
+  }
+
+  function draw() {
+    role(el, "no-frames").hidden = true;
+    role(el, "frame-error").hidden = true;
+    role(el, "frame").hidden = false;
+    setText(role(el, "frame-image"), imageName(shown.image));
+    el.dataset.frame = shown.frame;
+    // What is folded away is drawn when it is opened.
+    view.show({ ...shown, layers: table.open ? shown.layers : [] }, { pictures: shown.pictures.filter(({ key }) => key !== LEFT_OUT) });
+    warnings(shown.warnings.map(({ layer, text }) => ({ layer, text, name: shown.layers.find(({ index }) => index === layer)?.name })));
+    document.dispatchEvent(new CustomEvent("frameshown", { detail: { epoch: shown.epoch, latest: frames.isLatest() } }));
+  }
+
+  function showAwaited() {
+    setText(role(el, "awaited"), awaited && page.dataset.running === "true" ? `The next frame shows ${imageName(awaited)}.` : "");
+  }
+
+  table.open = matchMedia(WIDE).matches;
+  table.addEventListener("toggle", () => shown && draw());
+  if (role(el, "pin")) {
+    const dialog = pinDialog(role(el, "pin-dialog"), { jobId, datasetId: el.dataset.datasetId }, (image) => {
+      awaited = image;
+      showAwaited();
+      frames.follow();
+    });
+    role(el, "pin").addEventListener("click", () => dialog.open());
+  }
+  document.addEventListener("curvecursor", (event) => frames.point(event.detail.epoch));
+  document.addEventListener("jobnews", () => {
+    // The server answers again, or the job has ended.
+    failed = null;
+    look();
+    showAwaited();
+    if (page.dataset.running === "false" && !shown && frames.wanted() === null) {
+      role(el, "no-frames").classList.remove("coming");
+      setText(role(el, "no-frames"), el.dataset.none);
+    }
+  });
+
+  return {
+    add(event) {
+      if (awaited && imageName(event.image) === imageName(awaited)) awaited = null;
+      showAwaited();
+      frames.add(event);
+    },
+    drop: (event) => frames.drop(event.frames),
+  };
+}
+
+function warning() {
+  const [where, what] = [h("code"), h("span")];
+  return {
+    el: h("li", null, where, what),
+    show({ name, text }) {
+      where.hidden = !name;
+      setText(where, name ?? "");
+      setText(what, text);
+    },
+  };
+}
