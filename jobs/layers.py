@@ -229,15 +229,19 @@ def unit_axis(call: LayerCall, calls: Sequence[LayerCall]) -> int | None:
         return dimensions - 1
     if isinstance(call.module, _ConvNd | _NormBase) or dimensions == 2:
         return 1
-    feeder = shaper(call, calls)
+    feeder = None if has_weights(call) else feeder_of_same_shape(call, calls)
     if feeder is not None:
         return unit_axis(feeder, calls)
     return 1 if dimensions > 3 else None
 
 
-def shaper(call: LayerCall, calls: Sequence[LayerCall]) -> LayerCall | None:
-    """The one layer that feeds this one, when this one has no weights and keeps the shape, such as a ReLU."""
-    if call.is_guess or len(call.inputs) != 1 or call.inputs[0] < 0 or any(True for _ in call.module.parameters()):
+def has_weights(call: LayerCall) -> bool:
+    return any(True for _ in call.module.parameters())
+
+
+def feeder_of_same_shape(call: LayerCall, calls: Sequence[LayerCall]) -> LayerCall | None:
+    """The one layer that feeds this one, if this one keeps its shape."""
+    if call.is_guess or len(call.inputs) != 1 or call.inputs[0] < 0:
         return None
     feeder = calls[call.inputs[0]]
     shapes = [[tensor.shape for tensor in each.outputs] for each in (call, feeder)]

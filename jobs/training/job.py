@@ -31,6 +31,7 @@ from jobs.training.data import (
     random_of_epoch,
     steps_in_epoch,
 )
+from jobs.training.frames import Frames
 from jobs.training.reporting import TrainingReport
 from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
 from jobs.training.step import CapturedStep, EagerStep, Precision, Step, precision_of
@@ -76,7 +77,9 @@ def train(job: WorkerJob) -> None:
         )
         training = prepare_training(job, spec, seed, device, network, dataset_folder, dataset)
         announce(training, report)
-        go_through_epochs(training)
+        data, precision = training.train_data, training.precision
+        with Frames(job, spec, network, training.prepare, precision, data, dataset_folder, dataset, device) as frames:
+            go_through_epochs(training, frames)
 
 
 def choose_device(select_gpu: str) -> torch.device:
@@ -224,7 +227,7 @@ def device_name(device: torch.device) -> str:
     return next(models, platform.processor() or "CPU")
 
 
-def go_through_epochs(training: Training) -> None:
+def go_through_epochs(training: Training, frames: Frames) -> None:
     """The loop."""
     spec, data, optimizer = training.spec, training.train_data, training.optimizer
     steps = steps_in_epoch(len(data), training.batch_size)
@@ -236,6 +239,7 @@ def go_through_epochs(training: Training) -> None:
         random = random_of_epoch(training.seed, epoch, training.device)
         training.network.model.train()
         for raw_images, labels in data.batches(order, training.batch_size):
+            frames.between_steps(position)
             stop_if_asked(training, report, position)
             lr = solver_learning_rate(spec.solver_type, spec, position.percent)
             if lr != last_lr:
@@ -246,6 +250,7 @@ def go_through_epochs(training: Training) -> None:
             position = replace(position, step=position.step + 1)
         is_last = epoch == spec.train_epochs
         report.flush(is_last)
+        frames.end_of_epoch(position)
         if is_due(epoch, spec.val_interval, is_last):
             validate(training, position)
         if is_due(epoch, spec.snapshot_interval, is_last) or is_last:

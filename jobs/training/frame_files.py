@@ -1,0 +1,85 @@
+"""The frames of a training on disk: a compressed JSON file each, told by an event, and never too many of them."""
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.events import EventWriter
+from jobs.folder import JobFolder, write_whole
+
+MOST_FRAMES = 1000
+MOST_BYTES = 250_000_000
+
+
+@dataclass(frozen=True)
+class KeptFrame:
+    number: int
+    step: int
+    size: int
+
+
+class FrameFiles:
+    """Writes frames `frames/frame_N.json.gz`, N = 1, 2, 3…
+
+    A training of days must not fill the disk: when there are more than 1,000 frames, or 250 MB of them, half of them go,
+    those that lie closest together. So the first and the last are always there, the others are spread over the whole
+    training, and an event {"type": "frames_dropped", "frames": [n, …]} says which are no more.
+    """
+
+    def __init__(
+        self, folder: JobFolder, events: EventWriter, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._folder = folder
+        self._events = events
+        self._most_frames = most_frames
+        self._most_bytes = most_bytes
+        self._kept: list[KeptFrame] = []
+        self._next = 1 + max(_numbers(folder), default=0)
+
+    def write(self, shown: dict[str, Any], **facts: Any) -> None:
+        """Write a frame and tell of it: `facts` stand in the event and in the file, which also has what is `shown`."""
+        number = self._next
+        text = json.dumps({"frame": number, **facts, **shown}, allow_nan=False, separators=(",", ":"))
+        # Without a time in it, which takes the way through one call that lets other threads run meanwhile.
+        content = gzip.compress(text.encode(), 6, mtime=0)
+        self._folder.frames.mkdir(exist_ok=True)
+        path = self._folder.frame(number)
+        write_whole(path, content)
+        error = shown.get("error")
+        file = str(path.relative_to(self._folder.path))
+        self._events.write("frame", frame=number, file=file, size=len(content), error=error, **facts)
+        self._next += 1
+        self._kept.append(KeptFrame(number, facts["step"], len(content)))
+        if len(self._kept) > self._most_frames or sum(frame.size for frame in self._kept) > self._most_bytes:
+            self._drop(to_drop(self._kept, len(self._kept) // 2))
+
+    def _drop(self, frames: list[KeptFrame]) -> None:
+        if not frames:
+            return
+        gone = {frame.number for frame in frames}
+        self._kept = [frame for frame in self._kept if frame.number not in gone]
+        # Told before it is done: nobody then asks for a file that is just being deleted.
+        self._events.write("frames_dropped", frames=sorted(gone))
+        for number in gone:
+            self._folder.frame(number).unlink(missing_ok=True)
+
+
+def to_drop(frames: list[KeptFrame], keep: int) -> list[KeptFrame]:
+    """Those to do without so that about `keep` are left, at equal distances in steps. The first and the last stay."""
+    apart = (frames[-1].step - frames[0].step) / max(keep, 1)
+    dropped = []
+    last_step = frames[0].step
+    for frame in frames[1:-1]:
+        if frame.step - last_step < apart:
+            dropped.append(frame)
+        else:
+            last_step = frame.step
+    return dropped
+
+
+def _numbers(folder: JobFolder) -> list[int]:
+    names = (
+        path.name.removeprefix("frame_").removesuffix(".json.gz") for path in folder.frames.glob("frame_*.json.gz")
+    )
+    return [int(name) for name in names if name.isdigit()]

@@ -1,0 +1,151 @@
+"""Units that do the same whatever the image is: what a network's activations give for a fixed batch of training images."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import activation
+from torch.nn.modules.batchnorm import _NormBase
+
+from jobs.layers import feeder_of_same_shape, has_weights, unit_axis
+from jobs.networks.tracing import LayerCall, inner_calls, tensors_in
+from jobs.training.data import ImageData, Preparation
+
+MOST_PROBES = 128
+LEAST_AT_ONCE = 16
+# Values that differ by less than this share of their size are the same: a sum of floats is no surer.
+SAME = 1e-6
+# These give shares or a mix of their inputs: such a unit is never off.
+NOT_FIRING = (activation.Softmax, activation.Softmax2d, activation.LogSoftmax, activation.Softmin,
+              activation.MultiheadAttention, nn.Identity)  # fmt: skip
+
+Range = tuple[Tensor, Tensor]
+
+
+@dataclass
+class UnitRanges:
+    """The lowest and the highest value of each unit over all probes, by the index of the activation; and the output's."""
+
+    activations: dict[int, Range] = field(default_factory=dict)
+    output: Range | None = None
+
+
+@dataclass(frozen=True)
+class DeadUnits:
+    """Of one activation: how many of its units give the same for all probes, and how many of those give zero.
+
+    `fed_by` are the calls of the layers with weights whose units these are.
+    """
+
+    call: int
+    units: int
+    dead: int
+    silent: int
+    fed_by: tuple[int, ...]
+
+
+class Probes:
+    """Images from all over the training set, the same ones always."""
+
+    def __init__(self, data: ImageData, prepare: Preparation, at_once: int) -> None:
+        count = min(MOST_PROBES, len(data))
+        chosen = torch.linspace(0, len(data) - 1, count).long()
+        self._images = torch.cat([images for images, _ in data.batches(chosen, count)])
+        self._prepare = prepare
+        # No more than a training step has to hold, so that there is memory for it.
+        self._at_once = max(at_once, LEAST_AT_ONCE)
+        # Where all images are one image, nothing can differ.
+        self._are_of_use = bool((self._images != self._images[:1]).any())
+
+    def measure(self, model: nn.Module, calls: Sequence[LayerCall]) -> UnitRanges:
+        """Run the probes through the model, in the mode in which it is. `calls` are those of one image's pass."""
+        ranges = UnitRanges()
+        if not self._are_of_use:
+            return ranges
+        for images in torch.split(self._images, self._at_once):
+            with torch.no_grad(), _noting_units(calls, ranges):
+                output = next(tensors_in(model(self._prepare(images))))
+            ranges.output = _joined(ranges.output, _range_of_units(output, 1))
+        return ranges
+
+
+@contextmanager
+def _noting_units(calls: Sequence[LayerCall], ranges: UnitRanges) -> Iterator[None]:
+    """Note the range of each unit of the activations in a forward pass."""
+    to_come: dict[nn.Module, list[LayerCall]] = defaultdict(list)
+    for call in activations(calls):
+        to_come[call.module].insert(0, call)
+
+    def note(module: nn.Module, args: object, output: object) -> None:
+        # A pass may take another way for other images.
+        call = to_come[module].pop() if to_come[module] else None
+        axis = None if call is None else unit_axis(call, calls)
+        if call is not None and axis is not None and isinstance(output, Tensor):
+            found = _range_of_units(output, axis)
+            ranges.activations[call.index] = _joined(ranges.activations.get(call.index), found)
+
+    handles = [module.register_forward_hook(note) for module in to_come]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def activations(calls: Sequence[LayerCall]) -> list[LayerCall]:
+    """The calls whose units fire or do not: activations behind a layer with weights, and not those of the output.
+
+    Pixels that are the same in all images are no fault of the network, neither at its input nor at its output.
+    """
+    inner = inner_calls(calls)
+    first = next((call.index for call in calls if has_weights(call)), len(calls))
+    return [call for call in inner if call.index > first and _is_activation(call.module)]
+
+
+def _is_activation(module: nn.Module) -> bool:
+    return type(module).__module__ == activation.__name__ and not isinstance(module, NOT_FIRING)
+
+
+def _range_of_units(output: Tensor, axis: int) -> Range:
+    # An output without units of its own, a number an image, is one unit.
+    flat = output.detach().reshape(-1, 1) if output.dim() < 2 else output.detach().transpose(0, axis).flatten(1).T
+    low, high = torch.aminmax(flat, dim=0)
+    return low, high
+
+
+def _joined(before: Range | None, found: Range) -> Range:
+    if before is None:
+        return found
+    return torch.minimum(before[0], found[0]), torch.maximum(before[1], found[1])
+
+
+def dead_units(ranges: UnitRanges, calls: Sequence[LayerCall]) -> list[DeadUnits]:
+    """How many units of each activation are dead, in the order of the calls."""
+    found = []
+    for index, (low, high) in sorted(ranges.activations.items()):
+        dead, silent = _constant(low, high), (low == 0) & (high == 0)
+        fed_by = tuple(_layers_of_units(calls[index], calls))
+        found.append(DeadUnits(index, len(low), int(dead.sum()), int(silent.sum()), fed_by))
+    return found
+
+
+def is_constant(found: Range | None) -> bool:
+    """Whether the output is the same for all probes."""
+    return found is not None and bool(_constant(*found).all())
+
+
+def _constant(low: Tensor, high: Tensor) -> Tensor:
+    return (high.float() - low.float()) <= SAME * torch.maximum(low.abs(), high.abs()).float()
+
+
+def _layers_of_units(call: LayerCall, calls: Sequence[LayerCall]) -> Iterator[int]:
+    """The layers with weights that make this activation's units: what feeds it, and through a norm what feeds that."""
+    before = feeder_of_same_shape(call, calls)
+    while before is not None:
+        if has_weights(before):
+            yield before.index
+        passes_on = isinstance(before.module, _NormBase) or not has_weights(before)
+        before = feeder_of_same_shape(before, calls) if passes_on else None
