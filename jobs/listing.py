@@ -30,7 +30,7 @@ SORTS: dict[str, str] = {
     "elapsed": f"{CHANGED} - {BEGAN}",
     "refs": READERS,
     "progress": "json_extract(summary, '$.progress')",
-    "seconds_left": "json_extract(summary, '$.seconds_left')",
+    "seconds_left": "json_extract(summary, '$.seconds_left[1]')",
     "loss (train) last": """json_extract(summary, '$."loss (train)".last')""",
     "loss (val) last": """json_extract(summary, '$."loss (val)".last')""",
 }

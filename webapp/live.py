@@ -8,9 +8,25 @@ from flask_socketio import Namespace, SocketIO, join_room, leave_room
 from jobs.errors import NoSuchJob
 from jobs.events import EventPage
 from jobs.scheduler import Scheduler
-from webapp.job_view import job_view, status_of
+from webapp.job_view import job_view, status_of, table_row
+from webapp.services import services
 
+NAMESPACE = "/jobs"
 HOME_ROOM = "job_management"
+
+
+def _rooms(job_id: str, what: str) -> tuple[str, ...]:
+    """Who wants to hear of a change: a job's own page has its progress from its events, and only it shows for what it waits."""
+    if what == "waits":
+        return (job_id,)
+    return (HOME_ROOM,) if what in ("added", "progress") else (job_id, HOME_ROOM)
+
+
+def _details(job_id: str, what: str) -> dict[str, Any]:
+    """What a page would have to ask for otherwise, each of a hundred open ones."""
+    if what == "progress":
+        return {"row": table_row(services().store.listed_job(job_id))}
+    return status_of(job_view(job_id)) if what in ("status", "waits", "attribute") else {}
 
 
 class JobsNamespace(Namespace):  # type: ignore[misc]
@@ -26,25 +42,28 @@ class JobsNamespace(Namespace):  # type: ignore[misc]
 def install(app: Flask, scheduler: Scheduler) -> SocketIO:
     # Threads and simple-websocket: nothing is monkey-patched beside lmdb and child processes.
     socketio = SocketIO(app, async_mode="threading")
-    socketio.on_namespace(JobsNamespace("/jobs"))
+    socketio.on_namespace(JobsNamespace(NAMESPACE))
+
+    def has_listeners(room: str) -> bool:
+        return any(True for _ in socketio.server.manager.get_participants(NAMESPACE, room))
 
     def send_events(job_id: str, page: EventPage) -> None:
-        message = {"job_id": job_id, "since": page.since, "next": page.next, "events": page.events}
-        socketio.emit("job events", message, to=job_id, namespace="/jobs")
+        if has_listeners(job_id):
+            message = {"job_id": job_id, "since": page.since, "next": page.next, "events": page.events}
+            socketio.emit("job events", message, to=job_id, namespace=NAMESPACE)
 
     def send_change(job_id: str, what: str) -> None:
-        message: dict[str, Any] = {"update": what, "job_id": job_id}
-        if what in ("status", "attribute"):
-            # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
-            with app.test_request_context():
-                try:
-                    message |= status_of(job_view(job_id))
-                except NoSuchJob:
-                    return
-            socketio.emit("job update", message, to=job_id, namespace="/jobs")
-        if what == "deleted":
-            socketio.emit("job update", message, to=job_id, namespace="/jobs")
-        socketio.emit("job update", message, to=HOME_ROOM, namespace="/jobs")
+        rooms = [room for room in _rooms(job_id, what) if has_listeners(room)]
+        if not rooms:
+            return
+        # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
+        with app.test_request_context():
+            try:
+                update = "status" if what == "waits" else what
+                message = {"update": update, "job_id": job_id, **_details(job_id, what)}
+            except NoSuchJob:
+                return
+        socketio.emit("job update", message, to=rooms, namespace=NAMESPACE)
 
     scheduler.listeners.events.append(send_events)
     scheduler.listeners.changes.append(send_change)

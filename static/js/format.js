@@ -25,6 +25,13 @@ export function duration(seconds) {
   return `${Math.floor(whole / size)}${unit}${rest ? ` ${rest}${next[0]}` : ""}`;
 }
 
+/** "40s – 1m 5s"; an end alone where both read the same. */
+export function interval(ends) {
+  if (!ends) return "–";
+  const [least, most] = ends.map(duration);
+  return least === most ? most : `${least} – ${most}`;
+}
+
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 

@@ -184,7 +184,8 @@ def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, dig
     sort = page.locator('[data-table="datasets"]').get_by_role("button", name="Name")
     sort.click()
     names = rows.locator("td.name a")
-    assert names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.casefold)
+    until(lambda: names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.casefold), 10, "sorted by name",
+          wait=page.wait_for_timeout)  # fmt: skip
     sort.click()
     expect(names.first).to_have_text("Zebra")
     page.get_by_placeholder("Filter by name").fill("zeb done")

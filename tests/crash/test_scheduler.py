@@ -11,7 +11,7 @@ from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import Refused
 from jobs.folder import lock_holder, lock_is_held, take_lock
 from jobs.processes import ending_in_words
-from jobs.resources import Resources
+from jobs.resources import DATASET_JOBS_AT_ONCE, Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import JobRecord, Store
@@ -179,6 +179,30 @@ def test_a_running_job_cannot_be_deleted_and_a_finished_one_leaves_nothing(
     wait_for(scheduler, store, job_id, Status.DONE)
     scheduler.delete(job_id)
     assert list(jobs_dir.iterdir()) == []
+
+
+def test_a_round_without_news_reads_none_of_the_jobs_that_wait(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    waiting = [scheduler.submit(long_job(many_pictures)) for _ in range(10)]
+    for _ in range(3):
+        scheduler.poll()
+    assert sum(store.get(job_id).status is Status.WAITING for job_id in waiting) == 10 - DATASET_JOBS_AT_ONCE
+    asked: list[str] = []
+    store._connection.set_trace_callback(asked.append)
+    scheduler.poll()
+    store._connection.set_trace_callback(None)
+    assert [query for query in asked if query.startswith("SELECT")] == [asked[0]]
+    assert "status = 'Running'" in asked[0]
+    # The third takes the place of one that ended, and the others are told for whom they wait now.
+    scheduler.abort(waiting[0])
+    wait_for(scheduler, store, waiting[0], Status.ABORTED)
+    wait_for(scheduler, store, waiting[2], Status.RUNNING)
+    scheduler.poll()
+    assert all("is at work" in (scheduler.waits_for(job_id) or "") for job_id in waiting[3:])
+    for job_id in waiting[3:]:
+        scheduler.abort(job_id)
+        assert scheduler.waits_for(job_id) is None
 
 
 def test_a_fault_in_a_listener_stops_nothing(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:

@@ -1,12 +1,13 @@
 """The store: conditional moves, counts, and what survives a restart."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import EnvironmentFault, NoSuchJob
 from jobs.statuses import Status
-from jobs.store import Store
+from jobs.store import SCHEMA, Store
 
 
 @pytest.fixture
@@ -51,6 +52,28 @@ def test_everything_is_there_after_a_restart(tmp_path: Path, store: Store) -> No
     store.close()
     job = Store(tmp_path / "store.sqlite").get("a")
     assert (job.name, job.status, job.cause, job.cause_line) == ("New name", Status.ERROR, "disk full", 3)
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.sqlite")
+    old.executescript(f"{SCHEMA} PRAGMA user_version=1;")
+    old.execute(
+        "INSERT INTO jobs (id, kind, family, name, status, created) VALUES ('a', 'k', 'dataset', 'Old', 'Done', 1)"
+    )
+    old.commit()
+    old.close()
+    for _ in range(2):
+        store = Store(tmp_path / "old.sqlite")
+        assert [job.name for job in store.names()] == ["Old"]
+        assert structure(store) == structure(Store(tmp_path / "new.sqlite"))
+        store.close()
+
+
+def structure(store: Store) -> set[tuple[str, ...]]:
+    """Every table and index as SQLite keeps it, and the version."""
+    rows = store._connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    version = store._connection.execute("PRAGMA user_version").fetchone()
+    return {tuple(map(str, row)) for row in (*rows, version)}
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, store: Store) -> None:

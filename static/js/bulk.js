@@ -1,0 +1,102 @@
+/* Selecting jobs, and doing something to all of them at once. */
+
+import { confirmed, h, role, setText } from "./dom.js";
+import { count } from "./format.js";
+import { get, send } from "./requests.js";
+
+const NAMES_SHOWN = 7;
+const FAULTS_SHOWN = 5;
+// So many at once that a person sees it go on.
+const AT_ONCE = 50;
+
+/** `state.picked` maps the ids that are selected in each table to names; `show` draws the page anew. */
+export function mountSelection(el, state, show) {
+  let lastPicked = null;
+  const mark = (picked, rows, on) => {
+    for (const row of rows) {
+      if (on) picked.set(row.id, row.name);
+      else picked.delete(row.id);
+    }
+  };
+  el.addEventListener("click", async (event) => {
+    const table = event.target.closest?.("[data-table]")?.dataset.table;
+    if (!table) return;
+    const { rows } = state.tables[table];
+    const picked = state.picked[table];
+    const what = event.target.dataset?.role;
+    if (what === "pick-page") {
+      mark(picked, rows, event.target.checked);
+    } else if (what === "pick") {
+      const place = (id) => rows.findIndex((row) => row.id === id);
+      const clicked = place(event.target.closest("tr").dataset.jobId);
+      const from = event.shiftKey && place(lastPicked) >= 0 ? place(lastPicked) : clicked;
+      mark(picked, rows.slice(Math.min(from, clicked), Math.max(from, clicked) + 1), event.target.checked);
+      lastPicked = rows[clicked].id;
+    } else if (what === "pick-matching") {
+      const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter: state.tables[table].filter })}`);
+      mark(picked, names, true);
+    } else if (what === "pick-none") {
+      picked.clear();
+    } else {
+      return;
+    }
+    show();
+  });
+}
+
+/** `load` reads the tables again. */
+export function mountBulk(el, state, load) {
+  el.addEventListener("click", async (event) => {
+    const action = event.target.dataset?.bulk;
+    if (!action) return;
+    const section = event.target.closest("[data-table]");
+    const picked = state.picked[section.dataset.table];
+    if (!(await confirmBulk(el, action, [...picked.values()]))) return;
+    const buttons = section.querySelectorAll("[data-role=bulk] button");
+    for (const button of buttons) button.disabled = true;
+    const faults = await actOnAll(action, picked, (done, all) => {
+      setText(role(section, "selected"), `${action === "delete" ? "Deleting" : "Aborting"}… ${count(done)} of ${count(all)}`);
+    });
+    for (const button of buttons) button.disabled = false;
+    showFaults(role(el, "error"), faults);
+    await load();
+  });
+}
+
+/** Answers what could not be done, in sentences. What was done is selected no more. */
+async function actOnAll(action, picked, told) {
+  // The newest first: ids begin with their time, and models go before the datasets that they read.
+  const ids = [...picked.keys()].sort().reverse();
+  const faults = [];
+  for (let done = 0; done < ids.length; done += AT_ONCE) {
+    told(done, ids.length);
+    const some = ids.slice(done, done + AT_ONCE);
+    const fields = some.map((id) => ["job_ids[]", id]);
+    try {
+      await (action === "delete" ? send("DELETE", "/jobs", fields) : send("POST", "/abort_jobs", fields));
+    } catch (problem) {
+      faults.push(...(problem.body?.faults ?? [problem.message]));
+      if (!problem.status) break; // Nobody answers any more.
+    }
+    for (const id of some) picked.delete(id);
+  }
+  return faults;
+}
+
+function showFaults(error, faults) {
+  error.hidden = faults.length === 0;
+  const more = faults.length - FAULTS_SHOWN;
+  error.replaceChildren(...faults.slice(0, FAULTS_SHOWN).map((fault) => h("p", null, fault)), more > 0 ? h("p", null, `And ${count(more)} more.`) : "");
+  if (faults.length) error.scrollIntoView({ block: "nearest" });
+}
+
+function confirmBulk(el, action, names) {
+  const dialog = role(el, "confirm");
+  const what = `${count(names.length)} job${names.length === 1 ? "" : "s"}`;
+  const more = names.length - NAMES_SHOWN;
+  setText(role(dialog, "confirm-title"), action === "delete" ? `Delete ${what}?` : `Abort ${what}?`);
+  setText(role(dialog, "confirm-text"), action === "delete" ? "Their folders and everything in them go for good." : "They stop after the step they are at. They cannot go on later.");
+  role(dialog, "confirm-names").replaceChildren(...names.slice(0, NAMES_SHOWN).map((name) => h("li", null, name)), more > 0 ? h("li", { class: "more" }, `and ${count(more)} more`) : "");
+  setText(role(dialog, "confirm-yes"), action === "delete" ? "Delete" : "Abort");
+  return confirmed(dialog);
+}
