@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ MEASUREMENTS = {
     "job_start": "From Create to the first point",
     "dataset_creation": "Making datasets",
     "server_start": "The server",
-    "warm_test": "Test One",
+    "warm_prediction": "Test One",
     "home_page": "Home page",
     "long_curve": "A long curve",
     "gpu": "On a GPU",
@@ -30,6 +31,8 @@ MEASUREMENTS = {
 
 def main() -> int:
     options = parse_options()
+    # Whoever ends it wants the server and the temporary files gone, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if options.quick else Scale()
     measured: dict[str, list[Figure]] = {}
     with tempfile.TemporaryDirectory(prefix="layerscope-bench-", dir=options.scratch) as scratch:
