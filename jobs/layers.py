@@ -92,7 +92,8 @@ def statistics(array: Floats) -> Statistics:
         block = values[start : start + BLOCK].astype(np.float64)
         counts += bins.count(block)
         block -= mean
-        squares += float(block @ block)
+        # Not a dot product: for that numpy wakes a thread on every core.
+        squares += float(np.square(block, out=block).sum())
     std = math.sqrt(squares / values.size)
     return Statistics(shape, _number(mean), _number(std), low, high, bins.as_histogram(counts), not_finite)
 

@@ -76,7 +76,8 @@ def compare(target: Floats, output: Floats) -> dict[str, Any] | None:
     """How far the output is from its target, in all and at each value; None when their shapes differ."""
     if target.shape != output.shape:
         return None
-    difference = output.astype(np.float64) - target
+    target, output = target.astype(np.float64), output.astype(np.float64)
+    difference = output - target
     mse = float(np.mean(difference**2))
     correlation = None
     if min(target.std(), output.std()) > 0 and math.isfinite(mse):

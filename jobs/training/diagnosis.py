@@ -52,7 +52,8 @@ def diagnose(state: State) -> list[Warning]:
 
 
 def _not_finite(rows: Sequence[LayerRow]) -> Warning | None:
-    row = next((row for row in rows if row.not_finite), None)
+    # Weights first: what layers give is NaN because of them.
+    row = next((row for row in sorted(rows, key=lambda row: row.kind == "activations") if row.not_finite), None)
     if row is None:
         return None
     verb = "gives values" if row.kind == "activations" else "has weights"
@@ -86,6 +87,7 @@ def _gradients(state: State) -> Iterable[Warning]:
     none = [row for row in learning if not row.gradient_norm]
     if none:
         yield Warning(none[0].index, f"No gradient reached {_names(none)} in the last step.")
+        return
     strengths = [(row, (row.gradient_norm or 0) / norm) for row in moved if (norm := _norm(row))]
     strongest = max((strength for _, strength in strengths), default=0.0)
     weak = [row for row, strength in strengths if strength < VANISHED * strongest]

@@ -66,15 +66,17 @@ class FrameFiles:
 
 
 def to_drop(frames: list[KeptFrame], keep: int) -> list[KeptFrame]:
-    """Those to do without so that about `keep` are left, at equal distances in steps. The first and the last stay."""
-    apart = (frames[-1].step - frames[0].step) / max(keep, 1)
+    """Those to do without so that no more than `keep` and the last are left, at about equal distances in steps."""
+    apart = 1
+    while len({frame.step // apart for frame in frames}) > keep:
+        # Twice as far, and not a little further: what was kept before at equal distances still lies so.
+        apart *= 2
+    seen: set[int] = set()
     dropped = []
-    last_step = frames[0].step
-    for frame in frames[1:-1]:
-        if frame.step - last_step < apart:
+    for frame in frames[:-1]:
+        if frame.step // apart in seen:
             dropped.append(frame)
-        else:
-            last_step = frame.step
+        seen.add(frame.step // apart)
     return dropped
 
 

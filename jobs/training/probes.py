@@ -68,7 +68,7 @@ class Probes:
         for images in torch.split(self._images, self._at_once):
             with torch.no_grad(), _noting_units(calls, ranges):
                 output = next(tensors_in(model(self._prepare(images))))
-            ranges.output = _joined(ranges.output, _range_of_units(output, 1))
+            ranges.output = _joined(ranges.output, _range_of_units(output.reshape(len(output), -1), 1))
         return ranges
 
 
@@ -110,10 +110,8 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def _range_of_units(output: Tensor, axis: int) -> Range:
-    # An output without units of its own, a number an image, is one unit.
-    flat = output.detach().reshape(-1, 1) if output.dim() < 2 else output.detach().transpose(0, axis).flatten(1).T
-    low, high = torch.aminmax(flat, dim=0)
-    return low, high
+    others = [dimension for dimension in range(output.dim()) if dimension != axis]
+    return output.detach().amin(others), output.detach().amax(others)
 
 
 def _joined(before: Range | None, found: Range) -> Range:
@@ -133,8 +131,11 @@ def dead_units(ranges: UnitRanges, calls: Sequence[LayerCall]) -> list[DeadUnits
 
 
 def is_constant(found: Range | None) -> bool:
-    """Whether the output is the same for all probes."""
-    return found is not None and bool(_constant(*found).all())
+    """Whether the output is the same for all probes, for the size that its values have."""
+    if found is None:
+        return False
+    low, high = (bound.float() for bound in found)
+    return bool((high - low).max() <= SAME * torch.maximum(low.abs(), high.abs()).max())
 
 
 def _constant(low: Tensor, high: Tensor) -> Tensor:

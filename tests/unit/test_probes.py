@@ -1,0 +1,103 @@
+"""Units that do the same for every image, and the layers that they belong to."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jobs.networks.tracing import traced
+from jobs.training.data import Preparation, ResidentImages
+from jobs.training.probes import Probes, UnitRanges, activations, dead_units, is_constant
+
+
+def look(model: nn.Module, shape=(1, 8, 8), count=40, at_once=64):
+    """The dead units of a model on random images, and what was measured."""
+    images = torch.randint(0, 256, (count, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    prepare = Preparation(mean=torch.full((1, 1, 1), 128.0))
+    probes = Probes(ResidentImages(images, torch.zeros(count)), prepare, at_once)
+    model.eval()
+    with torch.no_grad(), traced(model) as trace:
+        model(prepare(images[:1]))
+    ranges: UnitRanges = probes.measure(model, trace.calls)
+    return dead_units(ranges, trace.calls), ranges
+
+
+def with_bias(layer: nn.Module, *values: float) -> nn.Module:
+    """The layer with the first units pushed far off."""
+    with torch.no_grad():
+        layer.bias[: len(values)] = torch.tensor(values)
+    return layer
+
+
+def small(layer: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        layer.weight /= 1e6
+    return layer
+
+
+@pytest.mark.parametrize("at_once", [1, 16, 64])
+def test_silent_units_of_a_relu_are_counted_for_it_and_for_the_layer_before(at_once):
+    linear = with_bias(nn.Linear(64, 10), -1e6, -1e6, 1e6)
+    (found,), _ = look(nn.Sequential(nn.Flatten(), linear, nn.ReLU(), nn.Linear(10, 3)), at_once=at_once)
+    assert (found.call, found.units, found.dead, found.silent, found.fed_by) == (2, 10, 2, 2, (1,))
+
+
+def test_a_saturated_unit_is_dead_but_not_silent():
+    linear = with_bias(small(nn.Linear(64, 10)), 50.0, -50.0)
+    (found,), _ = look(nn.Sequential(nn.Flatten(), linear, nn.Tanh(), nn.Linear(10, 3)))
+    assert (found.dead, found.silent) == (2, 0)
+
+
+def test_a_channel_is_the_unit_of_a_convolution_and_a_norm_passes_it_on():
+    convolution = nn.Conv2d(1, 6, 3, bias=False)
+    norm = with_bias(nn.BatchNorm2d(6), *[-1e6] * 4)
+    (found,), _ = look(nn.Sequential(convolution, norm, nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(216, 3)))
+    assert (found.units, found.dead, found.fed_by) == (6, 4, (1, 0))
+
+
+def test_a_shared_relu_is_measured_at_each_of_its_calls():
+    relu = nn.ReLU()
+    layers = nn.Linear(64, 10), relu, with_bias(nn.Linear(10, 10), -1e6), relu, nn.Linear(10, 3)
+    found, _ = look(nn.Sequential(nn.Flatten(), *layers))
+    assert [(each.call, each.dead, each.fed_by) for each in found] == [(2, 0, (1,)), (4, 1, (3,))]
+
+
+def test_dropout_input_and_output_are_not_counted():
+    inside = nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.9), nn.LeakyReLU()
+    found, _ = look(nn.Sequential(nn.ReLU(), *inside, with_bias(nn.Linear(10, 4), -1e6), nn.ReLU()))
+    assert [(each.call, each.dead) for each in found] == [(4, 0)]
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.relu = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()
+        self.last = nn.Conv2d(4, 1, 8)
+
+    def forward(self, input: Tensor) -> Tensor:
+        first = self.first(input)
+        return self.last(self.relu(self.second(first) + first))
+
+
+def test_units_of_a_sum_belong_to_no_single_layer():
+    (found,), _ = look(Residual())
+    assert (found.units, found.fed_by) == (4, ())
+
+
+def test_an_output_that_never_changes_is_seen():
+    to_image = nn.Unflatten(1, (1, 8, 8))
+    dead = with_bias(nn.Linear(64, 5), *[-1e6] * 5)
+    assert is_constant(look(nn.Sequential(nn.Flatten(), dead, nn.ReLU(), nn.Linear(5, 64), to_image))[1].output)
+    assert not is_constant(look(nn.Sequential(nn.Flatten(), nn.Linear(64, 64), to_image))[1].output)
+
+
+def test_images_that_are_all_the_same_prove_nothing():
+    images = torch.zeros(20, 1, 8, 8, dtype=torch.uint8)
+    probes = Probes(ResidentImages(images, torch.zeros(20)), Preparation(), 64)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 64))
+    assert probes.measure(model, []) == UnitRanges()
+
+
+def test_softmax_and_attention_do_not_fire():
+    with torch.no_grad(), traced(nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.GELU(), nn.Linear(3, 2))) as trace:
+        next(iter(trace.paths))(torch.rand(1, 4))
+    assert [type(call.module) for call in activations(trace.calls)] == [nn.GELU]
