@@ -20,8 +20,9 @@ export function liveLayers(page) {
   const el = role(page, "live-layers");
   const { jobId } = page.dataset;
   const store = frameStore(jobId);
-  const view = predictionView(el);
-  const warnings = inPlace(role(el, "warnings"), ({ layer, text }) => `${layer} ${text}`, warning);
+  const view = predictionView(el, { ofTraining: true });
+  const nameOf = (layer) => shown.layers.find(({ index }) => index === layer)?.name;
+  const warnings = inPlace(role(el, "warnings"), ({ layer, text }) => `${layer} ${text}`, ({ layer, text }) => warning(nameOf(layer), text));
   const table = role(el, "layer-fold");
   let shown = null; // the frame on the page
   let failed = null; // the number of a frame that cannot be had
@@ -32,6 +33,7 @@ export function liveLayers(page) {
   const lookSoon = debounced(look, BEFORE_LOADING);
   const lookCalmly = throttled(look, BETWEEN_CALM_SWAPS);
   const frames = timeline(role(el, "timeline"), (isNews) => {
+    failed = null;
     if (isNews && calm.matches) lookCalmly();
     // A pointer that crosses the chart passes many frames.
     else if (frames.isPointed() && !store.has(frames.wanted())) lookSoon();
@@ -46,6 +48,7 @@ export function liveLayers(page) {
   /** Load and draw what is wanted now. One frame at a time: those that pass meanwhile are never asked for. */
   async function showWanted() {
     const number = frames.wanted();
+    if (number === shown?.frame) role(el, "frame-error").hidden = true;
     if (loading || number === null || number === shown?.frame || number === failed) return;
     loading = true;
     try {
@@ -79,12 +82,12 @@ export function liveLayers(page) {
     el.dataset.frame = shown.frame;
     // What is folded away is drawn when it is opened.
     view.show({ ...shown, layers: table.open ? shown.layers : [] }, { pictures: shown.pictures.filter(({ key }) => key !== LEFT_OUT) });
-    warnings(shown.warnings.map(({ layer, text }) => ({ layer, text, name: shown.layers.find(({ index }) => index === layer)?.name })));
+    warnings(shown.warnings);
     document.dispatchEvent(new CustomEvent("frameshown", { detail: { epoch: shown.epoch, latest: frames.isLatest() } }));
   }
 
   function showAwaited() {
-    setText(role(el, "awaited"), awaited && page.dataset.running === "true" ? `The next frame shows ${imageName(awaited)}.` : "");
+    setText(role(el, "awaited"), awaited && page.dataset.running === "true" ? `The next frame shows: ${imageName(awaited)}` : "");
   }
 
   table.open = matchMedia(WIDE).matches;
@@ -99,10 +102,11 @@ export function liveLayers(page) {
   }
   document.addEventListener("curvecursor", (event) => frames.point(event.detail.epoch));
   document.addEventListener("jobnews", () => {
-    // The server answers again, or the job has ended.
+    // The server answers, perhaps for the first time since it failed to.
+    if (failed !== null) look();
     failed = null;
-    look();
     showAwaited();
+    setText(role(el, "newest"), page.dataset.running === "true" ? "Live" : "Last");
     if (page.dataset.running === "false" && !shown && frames.wanted() === null) {
       role(el, "no-frames").classList.remove("coming");
       setText(role(el, "no-frames"), el.dataset.none);
@@ -119,14 +123,8 @@ export function liveLayers(page) {
   };
 }
 
-function warning() {
-  const [where, what] = [h("code"), h("span")];
-  return {
-    el: h("li", null, where, what),
-    show({ name, text }) {
-      where.hidden = !name;
-      setText(where, name ?? "");
-      setText(what, text);
-    },
-  };
+/** The layer stands before what is wrong with it, if the sentence does not name it. */
+function warning(name, text) {
+  const where = name && !text.includes(name) ? h("code", null, name) : null;
+  return { el: h("li", null, where, h("span", null, text)), show() {} };
 }

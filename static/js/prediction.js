@@ -6,10 +6,13 @@ import { pictureSource, pictureView } from "./picture.js";
 
 const HISTOGRAM = { width: 200, height: 48, least: 0.8 };
 
-/** Draws predictions into the places of `el`, each over the one before: what is there changes, and stays where it is. */
-export function predictionView(el) {
+/**
+ * Draws predictions into the places of `el`, each over the one before: what is there changes, and stays where it is.
+ * Of a training, each row has a place for what only a training knows, also while that is not known yet.
+ */
+export function predictionView(el, { ofTraining = false } = {}) {
   const pictures = inPlace(role(el, "pictures"), (item) => item.key, figure);
-  const table = layerTable(role(el, "layer-rows"));
+  const table = layerTable(role(el, "layer-rows"), ofTraining);
   return {
     show(prediction, { pictures: shown = prediction.pictures } = {}) {
       pictures(shown);
@@ -63,18 +66,18 @@ function figure({ key }) {
 }
 
 /** Fills the rows of a table of layers: a row for the activations of each call, and for each weight. */
-function layerTable(body) {
-  const rows = inPlace(body, ({ layer }) => `${layer.index} ${layer.kind} ${layer.name}`, layerRow);
+function layerTable(body, ofTraining) {
+  const rows = inPlace(body, ({ layer }) => `${layer.index} ${layer.kind} ${layer.name}`, ({ layer }) => layerRow(layer, ofTraining));
   return ({ layers, pictures, code_layer: code }) => {
     const codeTitle = pictures.find(({ key }) => key === "code")?.title;
     rows(layers.map((layer) => ({ layer, isCode: layer.index === code, tag: layer.index === code && layer.kind === "activations" ? codeTitle : null })));
   };
 }
 
-function layerRow({ layer: { kind, name } }) {
+function layerRow({ kind, name }, ofTraining) {
   const parameters = h("span", { class: "muted" });
   const tag = h("span", { class: "tag" });
-  const numbers = statistics();
+  const numbers = statistics(ofTraining ? [...OF_VALUES, ...OF_TRAINING] : OF_VALUES);
   const bars = histogram();
   const picture = pictureView();
   const notDrawn = h("em", { class: "muted" });
@@ -101,21 +104,23 @@ function layerRow({ layer: { kind, name } }) {
 }
 
 const tuple = (shape) => `(${shape.join(", ")}${shape.length === 1 ? "," : ""})`;
-const share = ({ units, dead_units: dead }) => (units ? `${count(dead)} of ${count(units)} (${Math.round((100 * dead) / units)} %)` : count(dead));
+const share = (part, whole) => `${count(part)} of ${count(whole)} (${Math.round((100 * part) / whole)} %)`;
 
-// What a row says of its values. A line that has nothing to say is left out: only a training knows gradients and dead units.
-const STATISTICS = [
+// What a row says; a line without words is left out.
+const OF_VALUES = [
   ["Data shape", ({ shape }) => tuple(shape)],
   ["Mean", ({ mean }) => number(mean)],
   ["Std deviation", ({ std }) => number(std)],
   ["Range", ({ minimum, maximum }) => `${number(minimum)} … ${number(maximum)}`],
   ["Not finite", ({ not_finite: spoilt }) => (spoilt ? count(spoilt) : null)],
-  ["Gradient norm", (layer) => (layer.gradient_norm == null ? null : number(layer.gradient_norm))],
-  ["Dead units", (layer) => (layer.dead_units == null ? null : share(layer))],
+];
+const OF_TRAINING = [
+  ["Gradient norm", ({ kind, gradient_norm: norm }) => (kind === "activations" ? null : number(norm))],
+  ["Dead units", ({ units, dead_units: dead }) => (dead === null ? null : share(dead, units))],
 ];
 
-function statistics() {
-  const lines = STATISTICS.map(([label, words]) => ({ words, name: h("dt", null, label), value: h("dd") }));
+function statistics(kinds) {
+  const lines = kinds.map(([label, words]) => ({ words, name: h("dt", null, label), value: h("dd") }));
   return {
     el: h("dl", { class: "pairs" }, lines.map(({ name, value }) => [name, value]).flat()),
     show(layer) {

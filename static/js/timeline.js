@@ -23,6 +23,10 @@ export function timeline(el, onMove) {
   let held = false;
   let timer = null;
 
+  const nearest = (epoch) => {
+    const distance = (frame) => Math.abs(frame.epoch - epoch);
+    return frames.reduce((best, frame) => (distance(frame) < distance(best) ? frame : best)).frame;
+  };
   const at = (number) => frames.findIndex(({ frame }) => frame === number);
   const newest = () => frames.at(-1)?.frame ?? null;
   const steady = () => chosen ?? newest();
@@ -126,15 +130,16 @@ export function timeline(el, onMove) {
       move(true);
     },
     drop(numbers) {
-      frames = frames.filter(({ frame }) => !numbers.includes(frame));
-      if (at(chosen) < 0) chosen = null;
-      if (at(pointed) < 0) pointed = null;
+      const before = chosen === null ? null : frames[at(chosen)].epoch;
+      const gone = new Set(numbers);
+      frames = frames.filter(({ frame }) => !gone.has(frame));
+      if (gone.has(chosen)) chosen = nearest(before);
+      if (gone.has(pointed)) pointed = null;
       move(true);
     },
     /** Go to the frame nearest to an epoch; null: back to what was there before. */
     point(epoch) {
-      const distance = (frame) => Math.abs(frame.epoch - epoch);
-      pointed = epoch === null || !frames.length ? null : frames.reduce((best, frame) => (distance(frame) < distance(best) ? frame : best)).frame;
+      pointed = epoch === null || !frames.length ? null : nearest(epoch);
       move();
     },
   };
