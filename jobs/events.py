@@ -3,8 +3,9 @@
 import json
 import math
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,21 @@ def in_words(value: float) -> float | str:
 
 
 class EventWriter:
-    """Appends events. One writer a job: the worker that holds the job's lock."""
+    """Appends events. One writer a job: the worker that holds the job's lock. Its threads may write at the same time."""
 
     def __init__(self, path: Path) -> None:
         _cut_torn_line(path)
         # Unbuffered: a line is one write, so that a reader sees it whole or not at all.
         self._file = path.open("ab", buffering=0)
+        self._lock = threading.Lock()
 
     def write(self, type: str, /, **fields: Any) -> None:
         """Append one event. The files that it names must be complete already."""
         event = {"type": type, "time": round(time.time(), 3), **fields}
         text = json.dumps(event, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         # Names of files may be no UTF-8: what is shown and kept of them must be.
-        self._append(text.encode(errors="replace") + b"\n")
+        with self._lock:
+            self._append(text.encode(errors="replace") + b"\n")
 
     def _append(self, line: bytes) -> None:
         """Write the whole line or nothing of it: a full disk may take a part."""
@@ -79,8 +82,17 @@ class EventPage:
     more: bool
 
 
-def read_events(path: Path, since: int = 0, limit_bytes: int = 1_000_000) -> EventPage:
-    """Whole lines from byte `since` on, about `limit_bytes` of them. A log that does not exist yet is empty."""
+def read_events(
+    path: Path,
+    since: int = 0,
+    limit_bytes: int = 1_000_000,
+    without: Collection[str] = (),
+    latest: Collection[str] = (),
+) -> EventPage:
+    """Whole lines from byte `since` on, about `limit_bytes` of them. A log that does not exist yet is empty.
+
+    Events of the types `without` are passed over, and of each type in `latest` all but the page's last.
+    """
     try:
         with path.open("rb") as file:
             file.seek(since)
@@ -91,7 +103,22 @@ def read_events(path: Path, since: int = 0, limit_bytes: int = 1_000_000) -> Eve
             more = os.fstat(file.fileno()).st_size > since + len(chunk)
     except FileNotFoundError:
         return EventPage([], since, since, False)
-    return EventPage([_parse(line) for line in chunk.splitlines()], since, since + len(chunk), more and bool(chunk))
+    lines = _chosen(chunk.splitlines(), without, latest)
+    return EventPage([_parse(line) for line in lines], since, since + len(chunk), more and bool(chunk))
+
+
+def _chosen(lines: list[bytes], without: Collection[str], latest: Collection[str]) -> list[bytes]:
+    """The lines that are wanted, found by how a writer begins them: parsing is what costs."""
+    passed_over = tuple(_beginning(type) for type in without)
+    for type in latest:
+        beginning = _beginning(type)
+        last = max((index for index, line in enumerate(lines) if line.startswith(beginning)), default=-1)
+        lines = [line for index, line in enumerate(lines) if index == last or not line.startswith(beginning)]
+    return [line for line in lines if not line.startswith(passed_over)] if passed_over else lines
+
+
+def _beginning(type: str) -> bytes:
+    return f'{{"type":"{type}",'.encode()
 
 
 def _parse(line: bytes) -> Event:

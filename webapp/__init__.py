@@ -7,12 +7,13 @@ from typing import Any
 
 from flask import Flask, Response, g, url_for
 
+from jobs.children import Spares
 from jobs.predictions import Predictions
 from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
 from jobs.store import Store
-from webapp import datasets, errors, frames, home, job_actions, live, models, paths, predict
+from webapp import curves, datasets, errors, frames, home, job_actions, live, models, paths, predict
 from webapp.access import AccessCheck
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
 from webapp.services import Services
@@ -32,9 +33,10 @@ def create_app(settings: Settings) -> Flask:
     settings.make_folders()
     store = Store(settings.database)
     resources = Resources(tuple(installed_gpus()))
-    scheduler = Scheduler(settings.jobs_dir, store, resources)
-    app.extensions["layerscope"] = Services(settings, store, resources, scheduler, Predictions())
-    for blueprint in (home, job_actions, paths, predict, models, frames, datasets):
+    spares = Spares(settings.spare_dir)
+    scheduler = Scheduler(settings.jobs_dir, store, resources, spares)
+    app.extensions["layerscope"] = Services(settings, store, resources, spares, scheduler, Predictions(spares))
+    for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)
     live.install(app, scheduler)

@@ -1,5 +1,6 @@
 """What a person can do with any job: follow, rename, annotate, clone, abort, delete."""
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from jobs.errors import LayerscopeError, NoSuchJob
 from jobs.events import read_events
 from jobs.registry import job_kind
+from webapp.errors import wants_json
 from webapp.job_view import job_view, status_of
 from webapp.services import services
 
@@ -17,6 +19,9 @@ blueprint = Blueprint("job_actions", __name__)
 # What a job publishes for its page. Anything else in its folder stays where it is.
 PUBLISHED_FILES = ("mean.jpg",)
 LOG_PAGE_BYTES = 100_000
+EVENTS_PAGE_BYTES = 1_000_000
+MUCH = 16_000_000
+TYPE = re.compile(r"[a-z_]{1,40}")
 
 
 @blueprint.get("/jobs/<job_id>")
@@ -38,9 +43,19 @@ def status(job_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/jobs/<job_id>/events")
 def events(job_id: str) -> ResponseReturnValue:
-    """Events from byte `since` on. Read after the state, so that a job that has ended has told all."""
+    """Events from byte `since` on, up to byte `until` where one is given.
+
+    `without` names types that are left out, `latest` types of which the last of an answer is enough, with commas.
+    """
+    # Read after the state, so that a job that has ended has told all.
     state = status_of(job_view(job_id))
-    page = read_events(services().scheduler.folder(job_id).events, _offset())
+    without, latest = _types("without"), _types("latest")
+    # What is left out costs little to read.
+    limit = MUCH if without or latest else EVENTS_PAGE_BYTES
+    since = _offset("since")
+    if "until" in request.args:
+        limit = max(0, min(limit, _offset("until") - since))
+    page = read_events(services().scheduler.folder(job_id).events, since, limit, without, latest)
     return jsonify(events=page.events, since=page.since, next=page.next, more=page.more, status=state)
 
 
@@ -53,18 +68,28 @@ def log(job_id: str) -> ResponseReturnValue:
     if not path.exists():
         return jsonify(text="", next=0, size=0)
     size = path.stat().st_size
-    since = _offset() if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
+    since = _offset("since") if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
     with path.open("rb") as file:
         file.seek(since)
         content = file.read(LOG_PAGE_BYTES)
     return jsonify(text=content.decode(errors="replace"), next=since + len(content), size=size)
 
 
-def _offset() -> int:
-    since = request.args.get("since", default=0, type=int)
-    if not 0 <= since < 2**63:
-        abort(HTTPStatus.BAD_REQUEST, "The offset `since` must be a number of bytes, 0 or more.")
-    return since
+def _offset(name: str) -> int:
+    offset = request.args.get(name, default=0, type=int)
+    if not 0 <= offset < 2**63:
+        abort(HTTPStatus.BAD_REQUEST, f"The offset `{name}` must be a number of bytes, 0 or more.")
+    return offset
+
+
+def _types(name: str) -> list[str]:
+    """Types of events."""
+    types = [given for given in request.args.get(name, "").split(",") if given]
+    if not all(TYPE.fullmatch(given) for given in types):
+        abort(
+            HTTPStatus.BAD_REQUEST, f"`{name}` must be types of events with commas between them, such as train,usage."
+        )
+    return types
 
 
 @blueprint.get("/jobs/<job_id>/files/<name>")
@@ -122,13 +147,19 @@ def delete_many() -> ResponseReturnValue:
     newest_first = services().store.newest_first(wanted)
     unknown = sorted(wanted.difference(newest_first))
     faults = _for_each([*newest_first, *unknown], _delete)
-    return _sentence("Jobs deleted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)
+    return _sentence("Jobs deleted.") if not faults else _refused(faults)
 
 
 @blueprint.post("/abort_jobs")
 def abort_many() -> ResponseReturnValue:
     faults = _for_each(request.form.getlist("job_ids[]"), services().scheduler.abort)
-    return _sentence("Jobs aborted.") if not faults else (" ".join(faults), HTTPStatus.BAD_REQUEST)
+    return _sentence("Jobs aborted.") if not faults else _refused(faults)
+
+
+def _refused(faults: list[str]) -> ResponseReturnValue:
+    if wants_json():
+        return jsonify(faults=faults), HTTPStatus.BAD_REQUEST
+    return " ".join(faults), HTTPStatus.BAD_REQUEST
 
 
 def _for_each(job_ids: list[str], act: Callable[[str], None]) -> list[str]:

@@ -1,7 +1,8 @@
 """What the views work with, made once by `create_app` and kept with the app."""
 
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
@@ -11,6 +12,9 @@ from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.store import Store
 from webapp.config import Settings
+
+if TYPE_CHECKING:
+    from jobs.curves import Curves
 
 SECONDS_BEFORE_FIRST_SPARE = 1.0
 
@@ -23,6 +27,12 @@ class Services:
     spares: Spares
     scheduler: Scheduler
     predictions: Predictions
+
+    @cached_property
+    def curves(self) -> "Curves":
+        from jobs.curves import Curves  # noqa: PLC0415  NumPy: a server does without it until a curve is looked at
+
+        return Curves()
 
     def start(self) -> None:
         """Begin to work: the queue, and a spare process once the first pages are out."""

@@ -4,8 +4,10 @@ import uPlot from "uplot";
 import { oncePerFrame } from "./dom.js";
 import { number } from "./format.js";
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const AXIS_FONT = "12px system-ui, sans-serif";
+const LINE = 1.8;
+const ROOM_OF_A_DOT = 10;
 
 function axis(extra) {
   return { font: AXIS_FONT, stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false }, ...extra };
@@ -22,16 +24,6 @@ function nearestValue(plot, seriesIndex, index) {
   return index;
 }
 
-/** Means of each `size` neighbours, at the middle one's place. */
-export function blockMeans(values, size) {
-  const means = values.map(() => null);
-  for (let from = 0; from < values.length; from += size) {
-    const block = values.slice(from, from + size).filter((value) => value !== null);
-    if (block.length) means[Math.min(from + (size >> 1), values.length - 1)] = block.reduce((a, b) => a + b, 0) / block.length;
-  }
-  return means;
-}
-
 /** The bounds of a logarithmic axis: down and up to one significant digit. */
 function digitBounds(low, high) {
   const rounded = (value, round) => {
@@ -41,27 +33,85 @@ function digitBounds(low, high) {
   return [rounded(low, Math.floor), rounded(high * 1.001, Math.ceil)];
 }
 
+/** Dots that touch each other say nothing. */
+function hasRoomForDots(plot, seriesIndex, from, to) {
+  let dots = 0;
+  for (let index = from; index <= to; index += 1) if (plot.data[seriesIndex][index] != null) dots += 1;
+  return dots * ROOM_OF_A_DOT < plot.over.clientWidth;
+}
+
+/** A line at a place of x, through the whole height. */
+function drawMark(plot, { at, strong }) {
+  const { left, top, width, height } = plot.bbox;
+  const x = Math.round(plot.valToPos(at, "x", true)) + 0.5;
+  if (x < left || x > left + width) return;
+  const { ctx } = plot;
+  ctx.save();
+  ctx.strokeStyle = colour("--accent");
+  ctx.globalAlpha = strong ? 1 : 0.45;
+  ctx.lineWidth = (strong ? 2 : 1) * devicePixelRatio;
+  if (!strong) ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(x, top);
+  ctx.lineTo(x, top + height);
+  ctx.stroke();
+  ctx.restore();
+}
+
 /**
  * series: [{label, colour: "--series-train", dash: [6, 4] | null, points: bool}]; the container's height is the CSS's.
- * The scale of y is "linear", "log", or "tail": linear, as high as what comes after the first tenth.
- * onCursor(values | null): what lies under the cursor, one value per column.
+ * onCursor(values | null): what lies under the pointer, one value per column.
+ * onSelect({x, y}): a box was drawn; x or y is null where the box has its whole side. onReset(): a double click.
  */
-export function lineChart(el, { series, xFormat = String, sync = null, onCursor = null, xRange = null }) {
+export function lineChart(el, { series, xFormat = String, onCursor = null, onSelect = null, onReset = null, boxes = true, xRange = null }) {
   let columns = [[], ...series.map(() => [])];
-  let scale = "linear";
+  let look = { log: false, x: null, y: null, most: null };
+  let mark = null;
+  // Where the cursor was put; null where it follows the pointer.
+  let pointed = null;
   let plot = null;
+  let built = null;
+  const ticks = [[], []];
 
-  function tailTop() {
-    const [first, last] = [columns[0][0], columns[0].at(-1)];
-    const from = columns[0].findIndex((x) => x >= first + (last - first) / 10);
-    return columns.slice(1).reduce((top, column) => column.slice(from).reduce((most, y) => Math.max(most, y ?? most), top), -Infinity);
+  const axisValues = (index, format) => (_, at) => {
+    const labels = at.map((tick) => (tick === null ? null : format(tick)));
+    ticks[index] = at.map((tick, place) => [tick, labels[place]]).filter(([tick]) => tick !== null);
+    return labels;
+  };
+
+  function xBounds(_, low, high) {
+    const bounds = look.x ?? xRange;
+    if (bounds) return bounds;
+    return low === high || low === null ? [0, (high ?? 0.5) * 2] : [low, high];
   }
 
-  function yRange(self, low, high) {
-    if (low === null) return [null, null];
-    if (scale === "log") return digitBounds(low, high);
-    const top = scale === "tail" ? Math.min(high, tailTop()) : high;
-    return uPlot.rangeNum(low, top > low ? top : high, 0.1, true);
+  function yBounds(_, low, high) {
+    if (look.y) return look.y;
+    if (low === null) return look.log ? [0.1, 1] : [0, 1];
+    const [bottom, top] = look.most && look.most[1] > look.most[0] ? [Math.max(low, look.most[0]), Math.min(high, look.most[1])] : [low, high];
+    if (look.log) return digitBounds(bottom > 0 ? bottom : low, top > 0 ? top : high);
+    return uPlot.rangeNum(bottom, top > bottom ? top : high, 0.1, true);
+  }
+
+  function selected(self) {
+    const { left, top, width, height } = self.select;
+    self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    const whole = { width: self.over.clientWidth, height: self.over.clientHeight };
+    const ends = (from, to, scale) => [self.posToVal(from, scale), self.posToVal(to, scale)];
+    onSelect({
+      x: width < whole.width - 1 ? ends(left, left + width, "x") : null,
+      y: height < whole.height - 1 ? ends(top + height, top, "y") : null,
+    });
+  }
+
+  function cursorOptions() {
+    return {
+      dataIdx: nearestValue,
+      y: false,
+      points: { size: 7, fill: (self, index) => colour(series[index - 1].colour) },
+      drag: onSelect ? { x: true, y: boxes, uni: boxes ? 20 : null, dist: 6, setScale: false } : { x: false, y: false },
+      bind: { dblclick: () => () => onReset?.() },
+    };
   }
 
   function options() {
@@ -70,25 +120,30 @@ export function lineChart(el, { series, xFormat = String, sync = null, onCursor 
       height: el.clientHeight,
       legend: { show: false },
       padding: [8, 20, 0, 0],
-      cursor: { dataIdx: nearestValue, y: false, points: { size: 7, fill: (self, index) => colour(series[index - 1].colour) }, drag: { x: true, y: false }, sync: sync ? { key: sync } : undefined },
-      scales: { x: { time: false, range: xRange ?? undefined }, y: { distr: scale === "log" ? 3 : 1, range: yRange } },
+      cursor: cursorOptions(),
+      scales: { x: { time: false, range: xBounds }, y: { distr: look.log ? 3 : 1, range: yBounds } },
       axes: [
-        axis({ values: (_, ticks) => ticks.map(xFormat), size: 28 }),
-        axis({ size: 62, values: (_, ticks) => ticks.map((tick) => (tick === null ? null : number(tick))) }),
+        axis({ values: axisValues(0, xFormat), size: 28 }),
+        axis({ values: axisValues(1, number), size: 62 }),
       ],
       series: [
         {},
         ...series.map((one) => ({
           label: one.label,
+          show: one.show ?? true,
           stroke: colour(one.colour),
-          width: one.width ?? 1.8,
+          width: one.width ?? LINE,
           alpha: one.alpha ?? 1,
           dash: one.dash ?? undefined,
           spanGaps: true,
-          points: { show: Boolean(one.points), size: 5, fill: colour("--surface") },
+          points: { show: one.points ? hasRoomForDots : false, size: 5, fill: colour("--surface") },
         })),
       ],
-      hooks: { setCursor: [(self) => onCursor?.(self.cursor.idxs?.[0] == null ? null : valuesAt(self))] },
+      hooks: {
+        setCursor: [(self) => pointed === null && onCursor?.(self.cursor.idxs?.[0] == null ? null : valuesAt(self))],
+        setSelect: [(self) => onSelect && selected(self)],
+        draw: [(self) => mark && drawMark(self, mark)],
+      },
     };
   }
 
@@ -96,26 +151,34 @@ export function lineChart(el, { series, xFormat = String, sync = null, onCursor 
 
   // A logarithm has no place for zero and below.
   const drawn = () =>
-    columns.map((column, index) => (index > 0 && scale === "log" ? column.map((y) => (y > 0 ? y : null)) : column));
+    columns.map((column, index) => (index > 0 && look.log ? column.map((y) => (y > 0 ? y : null)) : column));
+
+  // What uPlot takes only when it is made.
+  const shape = () => JSON.stringify([look.log, series]);
 
   function build() {
     plot?.destroy();
     if (columns[0].length) el.replaceChildren();
     plot = columns[0].length ? new uPlot(options(), drawn(), el) : null;
+    built = shape();
   }
 
-  // The ends of x as they were drawn last: who looks at less than that has zoomed in, and stays there.
-  let ends = null;
-  const zoomed = () => plot.scales.x.min > ends[0] || plot.scales.x.max < ends[1];
+  function showPointed() {
+    if (!plot || pointed === null) return;
+    const left = plot.valToPos(pointed, "x");
+    const within = left >= 0 && left <= plot.over.clientWidth;
+    plot.setCursor(within ? { left, top: 1 } : { left: -10, top: -10 }, false);
+  }
 
   const draw = oncePerFrame(() => {
-    const stay = plot && !xRange && zoomed();
-    ends = [columns[0][0], columns[0].at(-1)];
-    if (!plot) return build();
-    plot.setData(drawn(), !stay);
-    if (stay) plot.redraw();
+    // A box that is being drawn stays on what it was begun on.
+    if (plot?.select.width > 0) return draw();
+    if (!plot || built !== shape()) build();
+    else plot.setData(drawn());
+    showPointed();
   });
 
+  el.addEventListener("pointermove", () => (pointed = null));
   new ResizeObserver(() => plot?.setSize({ width: Math.max(el.clientWidth, 40), height: el.clientHeight })).observe(el);
   document.addEventListener("themechange", () => plot && build());
 
@@ -124,9 +187,47 @@ export function lineChart(el, { series, xFormat = String, sync = null, onCursor 
       columns = data;
       draw();
     },
-    setScale(name) {
-      scale = name;
-      build();
+    /** {log, x, y, most}: ends of x and y, null for all; `most` are the ends that y has at most. */
+    look(changes) {
+      look = { ...look, ...changes };
+      draw();
+    },
+    /** Change how a series looks, or whether it is shown. */
+    style(index, changes) {
+      Object.assign(series[index], changes);
+      draw();
+    },
+    /** Put the cursor at a place of x, or take it away. */
+    point(x) {
+      pointed = x;
+      if (x === null) plot?.setCursor({ left: -10, top: -10 }, false);
+      else showPointed();
+    },
+    mark(place) {
+      mark = place;
+      plot?.redraw(false);
+    },
+    /** What is seen, in pixels of the container: for a picture of it. */
+    seen() {
+      if (!plot) return null;
+      const ratio = devicePixelRatio;
+      const { left, top, width, height } = plot.bbox;
+      const [x0, x1] = [plot.scales.x.min, plot.scales.x.max];
+      const from = Math.max(0, columns[0].findIndex((x) => x >= x0) - 1);
+      const after = columns[0].findIndex((x) => x > x1);
+      const to = after < 0 ? columns[0].length : after + 1;
+      const data = drawn();
+      const at = (index, column) => [plot.valToPos(data[0][index], "x"), plot.valToPos(data[column][index], "y")];
+      const places = (column) => Array.from({ length: to - from }, (_, place) => from + place).filter((index) => data[column][index] != null);
+      return {
+        left: left / ratio, top: top / ratio, width: width / ratio, height: height / ratio,
+        x: ticks[0].map(([tick, label]) => [plot.valToPos(tick, "x"), label]),
+        y: ticks[1].map(([tick, label]) => [plot.valToPos(tick, "y"), label]),
+        mark: mark && { x: plot.valToPos(mark.at, "x"), strong: mark.strong },
+        lines: series
+          .map((one, index) => ({ ...one, width: one.width ?? LINE, points: places(index + 1).map((place) => at(place, index + 1)), dots: Boolean(one.points) && hasRoomForDots(plot, index + 1, from, to - 1) }))
+          .filter((one) => one.show !== false && one.points.length),
+      };
     },
   };
 }

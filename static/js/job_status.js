@@ -1,7 +1,7 @@
 /* Status badge, progress, times and cause of a job, kept up to date on its page. */
 
 import { h, role, setText } from "./dom.js";
-import { count, duration, fillTimes, moment, timeOfDay } from "./format.js";
+import { count, duration, fillTimes, interval, moment, timeOfDay } from "./format.js";
 
 const WITH_END = new Set(["Done", "Aborted", "Error"]);
 
@@ -25,8 +25,8 @@ export function jobStatus(page) {
 
   function showTimes() {
     const now = Date.now() / 1000;
-    const left = secondsLeft === null ? null : Math.max(0, secondsLeft - (now - secondsLeftAt));
-    setText(role(page, "seconds-left"), running ? duration(left) : "–");
+    const left = running && secondsLeft ? secondsLeft.map((end) => Math.max(0, end - (now - secondsLeftAt))) : null;
+    setText(role(page, "seconds-left"), interval(left));
     const elapsed = running && startedAt ? now - startedAt : finalSeconds;
     setText(role(page, "elapsed"), duration(elapsed));
   }

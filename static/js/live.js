@@ -5,13 +5,20 @@ import { get } from "./requests.js";
 
 const POLL = 2000;
 
+// Of these the curve has all that there is to say; of those the last says all.
+const IN_THE_CURVE = "train,validation";
+const PASSING = "progress,usage";
+
 /**
  * Calls `onEvents(events)` with all events from the first on, and `onStatus(status)` when the job's status changed.
  * The offset says what was applied; a socket message that does not continue at it makes us fetch the gap.
+ * `loadCurve()` fetches the curve before, thinned, and answers the byte up to which it has told: events before that
+ * come without its points.
  */
-export function followJob(jobId, { onEvents, onStatus }) {
+export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
   const socket = connect();
   let offset = 0;
+  let seam = loadCurve ? null : 0;
   let fetching = false;
   let askAgain = false;
   let running = true;
@@ -39,7 +46,9 @@ export function followJob(jobId, { onEvents, onStatus }) {
       let answer;
       do {
         askAgain = false;
-        answer = await get(`/jobs/${jobId}/events?since=${offset}`, { signal: AbortSignal.timeout(10_000) });
+        seam ??= await loadCurve();
+        const early = offset < seam ? `&until=${seam}&without=${IN_THE_CURVE}&latest=${PASSING}` : "";
+        answer = await get(`/jobs/${jobId}/events?since=${offset}${early}`, { signal: AbortSignal.timeout(10_000) });
         heard(!socket.connected);
         offset = answer.next;
         if (answer.events.length) onEvents(answer.events);

@@ -3,6 +3,7 @@
 export function mount(el) {
   el.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !el.open) return;
+    event.preventDefault(); // a dialog around it stays
     el.open = false;
     el.querySelector("summary").focus();
   });

@@ -90,3 +90,19 @@ def test_a_name_without_utf8_can_be_read_and_shown(log: Path) -> None:
     (event,) = all_events(log)
     assert event["name"].encode().decode().startswith("caf? \N{GRINNING FACE}"), event
     assert event["text"] == "über"
+
+
+def test_types_are_left_out_and_of_passing_ones_the_last_is_enough(log: Path) -> None:
+    writer = EventWriter(log)
+    for number in range(3):
+        writer.write("train", number=number)
+        writer.write("progress", number=number)
+        writer.write("progress_of_another_kind", number=number)
+    page = read_events(log, without=("train",), latest=("progress", "usage"))
+    assert [(event["type"], event["number"]) for event in page.events] == [
+        ("progress_of_another_kind", 0),
+        ("progress_of_another_kind", 1),
+        ("progress", 2),
+        ("progress_of_another_kind", 2),
+    ]
+    assert (page.next, page.more) == (log.stat().st_size, False)

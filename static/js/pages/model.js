@@ -29,6 +29,7 @@ export function mount(page) {
     frames_dropped: layers.drop,
   };
   followJob(page.dataset.jobId, {
+    loadCurve: curves.load,
     onEvents(events) {
       for (const event of events) {
         status.applyEvent(event);
