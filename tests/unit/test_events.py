@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_events_are_read_from_where_the_last_read_ended(log: Path) -> None:
 
 def test_a_log_that_does_not_exist_yet_is_empty(log: Path) -> None:
     assert read_events(log).events == []
+
+
+def test_threads_write_whole_lines(log: Path) -> None:
+    writer = EventWriter(log)
+
+    def write(name: str) -> None:
+        for number in range(300):
+            writer.write(name, number=number, filling="x" * number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    events = list(all_events(log))
+    for name in "abcd":
+        assert [event["number"] for event in events if event["type"] == name] == list(range(300))
 
 
 def test_half_a_line_is_not_read(log: Path) -> None:
