@@ -42,6 +42,14 @@ class Form:
     fields: Mapping[str, FieldView]
     errors: Mapping[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def advice(self) -> str:
+        """Where to look, in words; nothing where no field is to blame, as when the disk is full."""
+        blamed = len(self.errors.keys() - {"form"})
+        if blamed == 0:
+            return ""
+        return "One field needs another look:" if blamed == 1 else "These fields need another look:"
+
 
 def make_form(title: str, action: str, spec: type[JobSpec], values: Mapping[str, Any] | None = None,
               errors: Mapping[str, list[str]] | None = None) -> Form:  # fmt: skip

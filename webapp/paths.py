@@ -1,5 +1,7 @@
 """Completion of server paths as a person types them, inside the data roots only."""
 
+import os
+from itertools import chain, islice
 from pathlib import Path
 
 from flask import Blueprint, jsonify, request
@@ -15,10 +17,12 @@ MAX_SUGGESTIONS = 50
 
 @blueprint.get("/autocomplete/path")
 def complete() -> ResponseReturnValue:
-    return jsonify(suggestions=suggestions(request.args.get("query", ""), services().settings.paths))
+    """What `query` may become; with `only=folder`, folders alone."""
+    folders_only = request.args.get("only") == "folder"
+    return jsonify(suggestions=suggestions(request.args.get("query", ""), services().settings.paths, folders_only))
 
 
-def suggestions(query: str, paths: ServerPaths) -> list[str]:
+def suggestions(query: str, paths: ServerPaths, folders_only: bool = False) -> list[str]:
     """Folders (with a / behind them) and files whose path begins with `query`; hidden ones when asked for by their dot.
 
     On the way down to a root, the root itself is offered.
@@ -30,12 +34,15 @@ def suggestions(query: str, paths: ServerPaths) -> list[str]:
     if not paths.allows(folder) or not folder.is_dir():
         return above[:MAX_SUGGESTIONS]
     try:
-        found = [
-            path
-            for path in folder.iterdir()
-            if path.name.startswith(beginning) and (beginning.startswith(".") or not path.name.startswith("."))
-        ]
+        found = sorted(
+            f"{entry.path}/" if entry.is_dir() else entry.path
+            for entry in os.scandir(folder)
+            if entry.name.startswith(beginning)
+            and (beginning.startswith(".") or not entry.name.startswith("."))
+            and (entry.is_dir() or not folders_only)
+        )
     except PermissionError:
         return above
-    inside = sorted(f"{path}/" if path.is_dir() else str(path) for path in found if paths.allows(path))
-    return [*above, *(path for path in inside if path not in above)][:MAX_SUGGESTIONS]
+    # Links are followed for what is shown only: a folder may hold a hundred thousand pictures.
+    inside = (path for path in found if path not in above and paths.allows(Path(path)))
+    return list(islice(chain(above, inside), MAX_SUGGESTIONS))

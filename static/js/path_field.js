@@ -53,10 +53,10 @@ export function mount(el) {
     current = new AbortController();
     const asked = input.value;
     try {
-      const { suggestions } = await get(`/autocomplete/path?query=${encodeURIComponent(asked)}`, { signal: current.signal });
-      const fitting = el.dataset.path === "folder" ? suggestions.filter((path) => path.endsWith("/")) : suggestions;
-      const only = fitting.length === 1 && fitting[0].replace(/\/$/, "") === asked;
-      if (document.activeElement === input && input.value === asked) show(only ? [] : fitting);
+      const query = new URLSearchParams({ query: asked, only: el.dataset.path ?? "" });
+      const { suggestions } = await get(`/autocomplete/path?${query}`, { signal: current.signal });
+      const only = suggestions.length === 1 && suggestions[0].replace(/\/$/, "") === asked;
+      if (document.activeElement === input && input.value === asked) show(only ? [] : suggestions);
     } catch {
       close(); // no suggestions; the form itself says what is wrong with a path
     }

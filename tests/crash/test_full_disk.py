@@ -83,7 +83,7 @@ def test_a_database_that_does_not_fit_leaves_nothing_and_the_next_job_is_done(si
 
 def test_decoded_images_that_do_not_fit_are_refused_before_the_work(site: Site, small_disk: Path) -> None:
     classification = site.done(site.make_classification(site.digits))
-    fill(small_disk, leave=100_000)
+    fill(small_disk, leave=200_000)
     job_id = site.make_generic(site.folder(classification).path)
     assert "Delete jobs that nobody needs" in site.cause_on_page(job_id)
     assert not site.folder(job_id).dataset.exists()
@@ -115,6 +115,7 @@ def test_a_job_that_cannot_be_kept_is_not_made_and_its_form_is(site: Site, small
     assert page.status_code == 507
     text = html.unescape(page.get_data(as_text=True))
     assert DISK_FULL in text
+    assert "another look" not in text, "no field is to blame"
     for value in form.values():
         assert value in text
     answer = site.client.post("/datasets/images/classification.json", data=form)

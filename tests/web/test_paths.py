@@ -25,6 +25,14 @@ def test_folders_end_in_a_slash_and_hidden_ones_are_left_out(root: Path) -> None
     ]
 
 
+def test_folders_are_found_behind_many_files(root: Path) -> None:
+    for number in range(60):
+        (root / f"pictures/a{number}.png").touch()
+    paths = ServerPaths([root])
+    assert len(suggestions(f"{root}/pictures/", paths)) == 50
+    assert suggestions(f"{root}/pictures/", paths, folders_only=True) == [f"{root}/pictures/cats/"]
+
+
 def test_hidden_folders_are_found_by_their_dot(root: Path) -> None:
     assert suggestions(f"{root}/.h", ServerPaths([root])) == [f"{root}/.hidden/"]
 
