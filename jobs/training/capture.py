@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from jobs.layers import LayerRow, Weights, layer_rows, weight_rows
 from jobs.networks.contract import Network
@@ -29,15 +30,15 @@ WIDTHS = (320, 240, 160, 120, 80, 48, 32, 16)
 
 
 class DeviceTimer:
-    """Marks two moments of a GPU's work; for other devices, whose work is done when a call returns, nothing."""
+    """Marks moments of a GPU's work. Without `beside`, a stream for another thread's work, no GPU is at work: nothing."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, beside: torch.cuda.Stream | None) -> None:
+        self._beside = beside
         self._marks: list[torch.cuda.Event] = []
         self.mark()
 
     def mark(self) -> None:
-        if self._device.type == "cuda":
+        if self._beside is not None:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             self._marks.append(event)
@@ -45,12 +46,11 @@ class DeviceTimer:
     @contextmanager
     def after_last_mark(self) -> Iterator[None]:
         """Work of this thread runs beside the training's, when the GPU has come to the last mark."""
-        if not self._marks:
+        if self._beside is None:
             yield
             return
-        beside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        beside.wait_event(self._marks[-1])
-        with torch.cuda.stream(beside):
+        self._beside.wait_event(self._marks[-1])
+        with torch.cuda.stream(self._beside):
             yield
 
     def seconds(self) -> float:
@@ -81,11 +81,12 @@ class Camera:
         self._probes = probes
         self._precision = precision
         self._device = device
+        self._beside = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def take(self, pinned: PinnedImage, step: int) -> Capture:
         """The network's state after so many steps; BadNetwork when the image does not pass through it."""
         model = self._network.model
-        timer = DeviceTimer(self._device)
+        timer = DeviceTimer(self._beside)
         with in_evaluation(model, self._device), self._precision():
             passed = pass_through(self._network, self._prepare(pinned.as_batch().to(self._device)))
             ranges = self._probes.measure(model, passed.calls)
@@ -120,7 +121,7 @@ def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
-        if buffer is not None
+        if buffer is not None and not is_lazy(buffer)
     ]
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -27,10 +27,9 @@ from jobs.worker import WorkerJob
 
 SECONDS_BETWEEN_FRAMES = 10.0
 SECONDS_BETWEEN_LOOKS = 0.2
-# What frames may take of the training's own time, and of a core beside it.
-SHARE_OF_TRAINING = 0.01
-SHARE_OF_A_CORE = 0.1
-# Before shares count, so that a training of seconds has its frames, too.
+# What frames may take of the training's own time, and again of a core beside it: three percent where there is one core only.
+SHARE = 0.015
+# Before the share counts, so that a training of seconds has its frames, too.
 SECONDS_TO_BEGIN_WITH = 0.2
 # Solvers whose step is the learning rate times the gradient.
 PLAIN_SOLVERS = ("SGD", "NESTEROV")
@@ -40,16 +39,15 @@ PLAIN_SOLVERS = ("SGD", "NESTEROV")
 class Budget:
     """Seconds that may be spent: a share of those that have passed."""
 
-    share: float
     spent: float = 0.0
 
     def allows(self, seconds_passed: float) -> bool:
-        return self.spent <= SECONDS_TO_BEGIN_WITH + self.share * seconds_passed
+        return self.spent <= SECONDS_TO_BEGIN_WITH + SHARE * seconds_passed
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that a frame took of the device, and of the thread that drew it."""
+    """Seconds that a frame took of a GPU, and of the processor in the thread that drew it."""
 
     device: float
     drawing: float
@@ -92,7 +90,7 @@ class Frames:
         # With live layers off nothing is ever due.
         self._next_look = 0.0 if spec.live_layers else float("inf")
         self._next_frame = 0.0
-        self._training_time, self._drawing_time = Budget(SHARE_OF_TRAINING), Budget(SHARE_OF_A_CORE)
+        self._training_time, self._drawing_time = Budget(), Budget()
         self._executor = ThreadPoolExecutor(1, "frames")
         self._drawing: Future[Cost] | None = None
         self._said: set[str] = set()
@@ -195,7 +193,8 @@ class Frames:
 
     def _draw(self, capture: Capture, position: Position) -> Cost:
         """The other thread's work."""
-        start = self._clock()
+        # Of the processor: while others use it, this takes nothing from the training.
+        start = time.thread_time()
         on_device = 0.0
         spec = self._spec
         rate = solver_learning_rate(spec.solver_type, spec, position.percent)
@@ -208,7 +207,7 @@ class Frames:
             self._files.write(
                 shown, step=position.step, epoch=position.epochs_done, image=capture.pinned.name, warnings=warnings
             )
-        return Cost(on_device, self._clock() - start)
+        return Cost(on_device, time.thread_time() - start)
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:

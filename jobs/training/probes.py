@@ -14,7 +14,8 @@ from jobs.layers import feeder_of_same_shape, has_weights, unit_axis
 from jobs.networks.tracing import LayerCall, inner_calls, tensors_in
 from jobs.training.data import ImageData, Preparation
 
-MOST_PROBES = 128
+MOST_PROBES = 64
+MOST_BYTES = 64 << 20
 LEAST_AT_ONCE = 16
 # Values that differ by less than this share of their size are the same: a sum of floats is no surer.
 SAME = 1e-6
@@ -51,7 +52,8 @@ class Probes:
     """Images from all over the training set, the same ones always."""
 
     def __init__(self, data: ImageData, prepare: Preparation, at_once: int) -> None:
-        count = min(MOST_PROBES, len(data))
+        fit = max(LEAST_AT_ONCE, MOST_BYTES // data.images[0].nbytes)
+        count = min(MOST_PROBES, len(data), fit)
         chosen = torch.linspace(0, len(data) - 1, count).long()
         self._images = torch.cat([images for images, _ in data.batches(chosen, count)])
         self._prepare = prepare

@@ -349,6 +349,6 @@ def test_frames_that_cannot_be_written_are_said_once(tmp_path):
 
 
 def test_a_budget_grows_with_time():
-    budget = Budget(share=0.01, spent=1.0)
-    assert not budget.allows(seconds_passed=79)
-    assert budget.allows(seconds_passed=81)
+    budget = Budget(spent=1.7)
+    assert not budget.allows(seconds_passed=99)
+    assert budget.allows(seconds_passed=101)
