@@ -1,9 +1,10 @@
 """Jobs that ended long ago, entered as the scheduler would have: for lists that are longer than a test can wait for."""
 
+import json
 import random
 from datetime import datetime, timedelta
 
-from jobs.folder import JobFolder, new_job_id, write_json
+from jobs.folder import JobFolder, new_job_id
 from jobs.statuses import Status
 from jobs.store import Store
 from jobs.summaries import Summary, apply_event
@@ -20,6 +21,7 @@ def write_past_jobs(settings: Settings, count: int) -> list[str]:
     # Only a loss of power could tell the difference.
     store._connection.execute("PRAGMA synchronous=OFF")
     chance = random.Random(count)
+    summaries = [learned(chance) for _ in range(20)]
     ids: list[str] = []
     dataset = ""
     for index in range(count):
@@ -27,31 +29,34 @@ def write_past_jobs(settings: Settings, count: int) -> list[str]:
         job_id = new_job_id(began)
         if index % 5 == 0:
             dataset = job_id
-        write_past_job(settings, store, job_id, f"{chance.choice(NAMES)} {index}", began.timestamp(), chance,
-                       parent=None if job_id == dataset else dataset)  # fmt: skip
+        parent = None if job_id == dataset else dataset
+        summary = chance.choice(summaries) if parent else {"progress": 1.0}
+        name = f"{chance.choice(NAMES)} {index}"
+        write_past_job(settings, store, job_id, name, began.timestamp(), chance, parent, summary)
         ids.append(job_id)
     store.close()
     return ids
 
 
 def write_past_job(settings: Settings, store: Store, job_id: str, name: str, began: float, chance: random.Random,
-                   parent: str | None) -> None:  # fmt: skip
+                   parent: str | None, summary: Summary) -> None:  # fmt: skip
     """One job with its folder; a dataset when it has no parent."""
     kind = "generic-image-model" if parent else "generic-image-dataset"
     folder = JobFolder(settings.jobs_dir / job_id)
     folder.path.mkdir()
-    write_json(folder.spec, {"kind": kind})
+    # Without an fsync.
+    folder.spec.write_text(json.dumps({"kind": kind}))
     group = chance.choice(("", "", "sweep"))
     store.add(job_id, kind, "model" if parent else "dataset", name, group, began, parent)
     store.move(job_id, Status.INITIALIZED, Status.WAITING, began + 0.1)
     store.move(job_id, Status.WAITING, Status.RUNNING, began + 1.0, device="cpu")
-    store.record_events(job_id, 0, 20_000, summary(chance) if parent else {"progress": 1.0})
+    store.record_events(job_id, 0, 20_000, summary)
     after = chance.choice([Status.DONE] * 8 + [Status.ERROR, Status.ABORTED])
     cause = "The network's output has 28×28 values an image and its target 32×32." if after is Status.ERROR else None
     store.move(job_id, Status.RUNNING, after, began + chance.uniform(3, 900), cause=cause)
 
 
-def summary(chance: random.Random) -> Summary:
+def learned(chance: random.Random) -> Summary:
     """What 30 epochs say, folded."""
     folded: Summary = {}
     first = chance.uniform(0.05, 0.3)

@@ -12,7 +12,6 @@ from jobs.errors import EnvironmentFault, UserError
 from jobs.registry import JobKind, job_kinds
 from jobs.statuses import Status
 from webapp.errors import FormErrors, wants_json
-from webapp.exploring import PAGE_SIZES, explore_page, record_as_file, split_databases
 from webapp.forms import make_form, parse, sent_values
 from webapp.job_view import JobView, job_view, status_of, view_of
 from webapp.services import services
@@ -162,16 +161,18 @@ def explore() -> ResponseReturnValue:
         raise UserError(
             f'The dataset "{job.name}" cannot be explored yet: its status should be Done and is {job.status}.'
         )
-    page = explore_page(
+    from webapp import exploring  # noqa: PLC0415  NumPy, LMDB and Pillow: lists and forms do without them
+
+    page = exploring.explore_page(
         job,
         split=request.args.get("db", "train").removesuffix("_db"),
         page=request.args.get("page", 0, type=int),
-        size=request.args.get("size", PAGE_SIZES[1], type=int),
+        size=request.args.get("size", exploring.PAGE_SIZES[1], type=int),
         label=request.args.get("label", type=int),
     )
     if wants_json():
         return jsonify(page)
-    return render_template("datasets/explore.html", job=job, sizes=PAGE_SIZES, **page)
+    return render_template("datasets/explore.html", job=job, sizes=exploring.PAGE_SIZES, **page)
 
 
 # Pages and their twins have an address each; the view tells them apart.
@@ -183,11 +184,13 @@ for _address in ("/images/classification/explore.json", "/generic/explore.json",
 def image(job_id: str, split: str, index: int) -> ResponseReturnValue:
     """One picture of a database, as it is stored if a browser can show that."""
     job = _dataset(job_id)
-    databases = split_databases(job) if _made(job) else {}
+    from webapp import exploring  # noqa: PLC0415  as above
+
+    databases = exploring.split_databases(job) if _made(job) else {}
     if split not in databases:
         abort(HTTPStatus.NOT_FOUND, f"This dataset has no database {split!r}.")
     try:
-        content, mimetype = record_as_file(databases[split], index)
+        content, mimetype = exploring.record_as_file(databases[split], index)
     except IndexError as error:
         abort(HTTPStatus.NOT_FOUND, str(error))
     return send_file(io.BytesIO(content), mimetype=mimetype, max_age=3600)

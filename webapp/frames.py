@@ -10,7 +10,6 @@ from werkzeug.datastructures import FileStorage
 
 from jobs.errors import UserError
 from jobs.pins import Pin, SplitName, pin_image, pin_upload
-from jobs.storage.images import decode
 from webapp.job_view import JobView
 from webapp.models import model_view
 from webapp.services import services
@@ -60,6 +59,8 @@ def pin(job_id: str) -> ResponseReturnValue:
 
 
 def _pin_upload(job: JobView, upload: FileStorage) -> Pin:
+    from jobs.storage.images import decode  # noqa: PLC0415  NumPy and Pillow, which the server's other pages do without
+
     content = upload.read()
     # A picture that cannot be read is the business of who sends it, not of the training.
     decode(content)

@@ -4,6 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+import pytest
+import requests
+
+from tests.conftest import start_server
+from tests.past_jobs import write_past_jobs
+from webapp.config import Settings
+
 VISIT_EVERYTHING = """
 import sys
 from pathlib import Path
@@ -37,12 +45,40 @@ app.extensions["layerscope"].close()
 print("found:", *sorted({"torch", "torchvision"} & set(sys.modules)))
 """
 
+VISIT_LISTS_AND_FORMS = """
+import sys
+from pathlib import Path
+from webapp import create_app
+from webapp.config import Settings
 
-def test_the_server_never_imports_torch(tmp_path: Path) -> None:
+app = create_app(Settings(Path(sys.argv[1]) / "data", ()))
+client = app.test_client()
+for path in ("/", "/tables.json", "/index.json", "/datasets/images/classification/new", "/datasets/images/generic/new",
+             "/models/images/generic/new"):
+    assert client.get(path).status_code == 200, path
+app.extensions["layerscope"].close()
+print("found:", *sorted({"numpy", "PIL", "lmdb", "google", "matplotlib", "sklearn", "torch"} & set(sys.modules)))
+"""
+MOST_BYTES = 80_000_000
+
+
+@pytest.mark.parametrize("visit", [VISIT_EVERYTHING, VISIT_LISTS_AND_FORMS], ids=["everything", "lists and forms"])
+def test_the_server_imports_only_what_its_pages_need(tmp_path: Path, visit: str) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", VISIT_EVERYTHING, str(tmp_path)],
+        [sys.executable, "-c", visit, str(tmp_path)],
         cwd=root, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "found:"
+
+
+def test_a_server_that_showed_ten_thousand_jobs_is_small(tmp_path: Path) -> None:
+    write_past_jobs(Settings(tmp_path, ()), 10_000)
+    server = start_server(tmp_path)
+    for _ in range(5):
+        assert requests.get(server.url, timeout=10).ok
+    processes = psutil.Process(server.process.pid).children()
+    worker = next(process for process in processes if "webapp.cli" in process.cmdline())
+    assert worker.memory_info().rss < MOST_BYTES
+    server.stop()
