@@ -51,7 +51,8 @@ def _extend_sparkline(sparkline: Summary, values: list[float]) -> None:
     """Keep every stride-th value; when there are too many, every second of those, and twice the stride."""
     for value in values:
         if sparkline["seen"] % sparkline["stride"] == 0:
-            sparkline["losses"].append(value)
+            # As exact as it is drawn: every list of jobs carries it.
+            sparkline["losses"].append(float(f"{value:.4g}"))
         sparkline["seen"] += 1
         if len(sparkline["losses"]) > SPARKLINE_POINTS:
             sparkline["losses"] = sparkline["losses"][::2]
