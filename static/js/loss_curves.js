@@ -9,7 +9,7 @@ import { get } from "./requests.js";
 
 // Over which shares of the training the strong line is averaged.
 const SMOOTHING = [0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
-const USUAL_SMOOTHING = 4;
+const USUAL_SMOOTHING = 2;
 const SERIES = {
   train: { index: 0, label: "Training", colour: "--series-train" },
   smooth: { index: 1, label: "Smoothed", colour: "--series-train" },
