@@ -83,7 +83,7 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
         ge=0,
         lt=2**63,
         title="Random seed",
-        description="The same seed gives the same training. Blank: by chance.",
+        description="The same seed gives the same training, on CPUs a little slower. Blank: by chance.",
     )
     batch_size: OptionalInt = Field(
         None, ge=1, le=1_000_000, title="Batch size", description="Blank: what the network asks for, else 16."
