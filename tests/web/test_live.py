@@ -64,6 +64,8 @@ def test_the_home_page_hears_of_every_job(server: RunningServer, digit_folders: 
     kinds = ("added", "status", "progress", "deleted")
     until(lambda: {update["update"] for update in listener.updates} >= set(kinds), 20, "all kinds of change are heard")
     assert {update["job_id"] for update in listener.updates} == {job_id}
+    rows = [update["row"] for update in listener.updates if update["update"] == "progress"]
+    assert rows[-1] | {"elapsed": 0} == rows[-1] | {"elapsed": 0, "id": job_id, "type": "dataset", "progress": 100.0}
     listener.client.disconnect()
 
 
