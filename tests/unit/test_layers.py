@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from jobs.layers import activation_rows, statistics, weight_rows, weights_of
+from jobs.layers import LayerRow, Weights, activation_rows, layer_rows, statistics, weight_rows, weights_of
 from jobs.networks.contract import Scale
-from jobs.networks.tracing import find_code, traced
+from jobs.networks.tracing import LayerCall, find_code, traced
 from jobs.pictures import Pen
 
 
@@ -38,6 +38,40 @@ def test_statistics_of_odd_values_are_finite_or_none(values):
     found = statistics(np.array(values, np.float64))
     numbers = [found.mean, found.std, found.minimum, found.maximum]
     assert all(number is None or np.isfinite(number) for number in numbers)
+
+
+def test_values_that_are_no_numbers_are_counted_and_left_out():
+    found = statistics(np.array([np.nan, 1, 3, np.inf]))
+    assert (found.not_finite, found.mean, found.maximum) == (2, 2, 3)
+
+
+def test_statistics_of_many_values_are_those_of_numpy():
+    values = np.random.default_rng(0).normal(100, 1, 200_000).astype(np.float32)
+    found = statistics(values)
+    assert found.std == pytest.approx(values.astype(np.float64).std())
+    assert found.histogram["counts"] == pytest.approx(np.histogram(values.astype(np.float64), 20)[0], abs=2)
+
+
+def test_table_has_weights_once_and_units_and_gradients():
+    shared = nn.Linear(20, 20)
+    calls = calls_of(nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(2304, 20), shared, shared))
+
+    def rows_of(call: LayerCall, units: int | None) -> list[LayerRow]:
+        weights = [Weights(part.path, part.values, torch.tensor(2.0)) for part in weights_of(call.module)]
+        return weight_rows(call, weights, Pen("jet"), units, dead=1)
+
+    rows = layer_rows(calls, Pen("jet"), rows_of, dead={1: 3})
+    assert [(row.index, row.units, row.dead_units) for row in rows if row.kind == "activations"] == [
+        (0, 4, None),
+        (1, 4, 3),
+        (2, 2304, None),
+        (3, 20, None),
+        (4, 20, None),
+        (5, 20, None),
+    ]
+    weights = [row for row in rows if row.kind == "weights"]
+    assert [(row.index, row.units, row.dead_units) for row in weights] == [(0, 4, 1), (3, 20, 1), (4, 20, 1)]
+    assert all(row.gradient_norm == 2 for row in rows if row.kind != "activations")
 
 
 def test_rows_of_a_linear_layer():

@@ -3,11 +3,12 @@
 import base64
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.pictures import draw, draw_image, grid_of
+from jobs.pictures import Pen, draw, draw_image, grid_of, pixels_of_mosaics
 
 
 def pixels_of(picture) -> np.ndarray:
@@ -63,6 +64,28 @@ def test_each_shape_is_read_by_its_rule(shape, size, colormap):
     assert (picture.width, picture.height) == size
     assert picture.colormap == colormap
     assert pixels_of(picture).shape == (size[1], size[0], 4)
+
+
+@pytest.mark.parametrize("shape", [(50,), (2000, 2000), (64, 28, 28), (20, 1, 5, 5), (1, 500, 300), (3, 400, 400)])
+def test_size_is_known_before_a_picture_is_drawn(shape):
+    picture = Pen("jet", widest=320, with_values=False).draw(np.zeros(shape))
+    assert max(picture.width, picture.height) <= 320
+    assert picture.values is None
+    pixels = picture.width * picture.height
+    # The gap after the last tile is counted, and not drawn.
+    assert pixels <= pixels_of_mosaics([shape], 320) <= 1.4 * pixels
+
+
+def test_a_pen_of_no_width_draws_nothing():
+    assert Pen("jet", widest=0).draw(np.zeros(4)) is None
+
+
+@pytest.mark.parametrize("colormap", ["jet", "viridis"])
+def test_colours_are_those_of_matplotlib(colormap):
+    row = pixels_of(draw(np.arange(255).reshape(1, 1, 255), colormap))[0, :, :3].astype(int)
+    theirs = matplotlib.colormaps[colormap](np.linspace(0, 1, 255), bytes=True)[:, :3].astype(int)
+    # Theirs are taken from a table of 256.
+    assert abs(row - theirs).max() <= 2
 
 
 def test_what_is_no_number_is_null():
