@@ -31,7 +31,7 @@ def write_past_jobs(settings: Settings, count: int) -> list[str]:
             dataset = job_id
         parent = None if job_id == dataset else dataset
         summary = chance.choice(summaries) if parent else {"progress": 1.0}
-        name = f"{chance.choice(NAMES)} {index}"
+        name = f"{NAMES[index // 5 % 5]} {index}"
         write_past_job(settings, store, job_id, name, began.timestamp(), chance, parent, summary)
         ids.append(job_id)
     store.close()
