@@ -33,8 +33,12 @@ export function mountSelection(el, state, show) {
       mark(picked, rows.slice(Math.min(from, clicked), Math.max(from, clicked) + 1), event.target.checked);
       lastPicked = rows[clicked].id;
     } else if (what === "pick-matching") {
-      const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter: state.tables[table].filter })}`);
-      mark(picked, names, true);
+      try {
+        const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter: state.tables[table].filter })}`);
+        mark(picked, names, true);
+      } catch (problem) {
+        showFaults(role(el, "error"), [problem.message]);
+      }
     } else if (what === "pick-none") {
       picked.clear();
     } else {
