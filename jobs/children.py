@@ -134,6 +134,7 @@ def _hand_over(
             try:
                 socket.send_fds(orders, [order.as_json()], [*streams, *order.kept])
             except OSError:
+                signal_group(spare.pid, signal.SIGKILL)
                 spare.wait()
             else:
                 return spare

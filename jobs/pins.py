@@ -3,11 +3,13 @@
 import json
 import secrets
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from jobs.errors import UserError
 from jobs.folder import JobFolder, write_json, write_whole
 
 SplitName = Literal["train", "val"]
@@ -39,11 +41,13 @@ class Pin(BaseModel):
 
 
 def read_pin(folder: JobFolder) -> Pin | None:
-    """The pin that was chosen last; None while nobody has chosen one."""
+    """The pin that was chosen last; None while nobody has chosen one. UserError when its file is damaged."""
     try:
         return Pin.model_validate_json(folder.pin.read_text())
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        raise UserError("Which image is pinned cannot be read: its file is damaged. Pin an image anew.") from error
 
 
 def pin_image(folder: JobFolder, split: SplitName, index: int) -> Pin:
@@ -56,12 +60,19 @@ def pin_upload(folder: JobFolder, content: bytes, name: str) -> Pin:
     # A name of its own, so that a worker that reads the former one never meets half of this one.
     file = f"pinned_{secrets.token_hex(8)}"
     write_whole(folder.path / file, content)
-    return _pin(folder, Pin(file=file, name=name))
+    try:
+        return _pin(folder, Pin(file=file, name=name))
+    except BaseException:
+        (folder.path / file).unlink(missing_ok=True)
+        raise
 
 
 def _pin(folder: JobFolder, pin: Pin) -> Pin:
     with _pinning:
-        before = read_pin(folder)
+        before = None
+        # A damaged one is replaced like any other.
+        with suppress(UserError):
+            before = read_pin(folder)
         write_json(folder.pin, json.loads(pin.model_dump_json(exclude_none=True)))
         if before is not None and before.file is not None:
             pinned_file(folder, before).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
@@ -194,7 +195,10 @@ def show(job_id: str) -> ResponseReturnValue:
 @blueprint.get("/<job_id>.json")
 def show_json(job_id: str) -> ResponseReturnValue:
     job = model_view(job_id)
-    pin = read_pin(job.folder)
+    pin = None
+    # A damaged one is the business of who pins the next.
+    with suppress(UserError):
+        pin = read_pin(job.folder)
     return jsonify(
         _description(job)
         | status_of(job)

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from jobs.errors import UserError
 from jobs.layers import LayerRow, Weights, layer_rows, weight_rows
 from jobs.networks.contract import Network
 from jobs.networks.tracing import LayerCall
 from jobs.pictures import Colormap, Pen, pixels_of_mosaics
 from jobs.showing import Pass, pass_through, show
-from jobs.training.data import Preparation
+from jobs.training.data import Preparation, free_memory
 from jobs.training.diagnosis import State, diagnose
 from jobs.training.pinned import PinnedImage
 from jobs.training.probes import Probes, UnitRanges, dead_units, is_constant
@@ -26,6 +27,7 @@ from jobs.training.step import Precision
 COLORMAP: Colormap = "jet"
 # The pictures of all layers of a frame together are half a megabyte at most, whatever the network is.
 MOST_PIXELS = 400_000
+MOST_OF_FREE_MEMORY = 0.25
 WIDTHS = (320, 240, 160, 120, 80, 48, 32, 16)
 
 
@@ -76,6 +78,7 @@ class Camera:
     def __init__(
         self, network: Network, prepare: Preparation, probes: Probes, precision: Precision, device: torch.device
     ) -> None:
+        _refuse_large_weights(network.model, device)
         self._network = network
         self._prepare = prepare
         self._probes = probes
@@ -93,6 +96,16 @@ class Camera:
         weights = {call.module: _copied(call.module, step) for call in passed.calls}
         timer.mark()
         return Capture(step, pinned, passed, weights, ranges, timer)
+
+
+def _refuse_large_weights(model: nn.Module, device: torch.device) -> None:
+    """A frame holds a copy of all weights: UserError where that takes too much of the memory that is free."""
+    size, free = sum(parameter.nbytes for parameter in model.parameters()), free_memory(device)
+    if size > MOST_OF_FREE_MEMORY * free:
+        raise UserError(
+            f"A copy of the weights would take {size / 2**30:.1f} GiB of the {free / 2**30:.1f} GiB of memory that are free. "
+            "Test One shows the layers of each snapshot."
+        )
 
 
 def _copied(module: nn.Module, step: int) -> list[Weights]:
@@ -115,8 +128,17 @@ def _gradient_norm(parameter: nn.Parameter) -> Tensor | None:
 
 @contextmanager
 def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode; then modes, buffers and the state of every generator are put back."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Evaluation mode; then modes, attributes, buffers and the state of every generator are put back.
+
+    What a network changes inside of lists and other objects stays changed.
+    """
+    attributes = [(module, dict(vars(module))) for module in model.modules()]
+    tensors = [
+        (value, value.detach().clone())
+        for _, values in attributes
+        for value in values.values()
+        if isinstance(value, Tensor) and not is_lazy(value)
+    ]
     buffers = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
@@ -125,20 +147,25 @@ def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
     ]
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        model.eval()
         try:
+            model.eval()
             yield
         finally:
-            # By the model's own way first, which may do more than set a flag.
-            model.train(modes[0][1])
-            for module, mode in modes:
-                module.training = mode
-            with torch.no_grad():
-                for module, name, buffer, kept in buffers:
-                    buffer.copy_(kept)
-                    module._buffers[name] = buffer
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)
+            try:
+                # By the model's own way first, which may do more than set a flag.
+                model.train(attributes[0][1]["training"])
+            finally:
+                for module, before in attributes:
+                    vars(module).clear()
+                    vars(module).update(before)
+                with torch.no_grad():
+                    for tensor, kept in tensors:
+                        tensor.copy_(kept)
+                    for module, name, buffer, kept in buffers:
+                        buffer.copy_(kept)
+                        module._buffers[name] = buffer
+                random.setstate(of_python)
+                np.random.set_state(of_numpy)
 
 
 def draw_capture(

@@ -162,7 +162,7 @@ def choose_step(
 ) -> Step:
     """The fastest way to run the step on this device."""
     if device.type == "cuda":
-        return CapturedStep(step, batch_size, partial(say, job)) if spec.cuda_graph else step
+        return CapturedStep(step, batch_size, device, partial(say, job)) if spec.cuda_graph else step
     if spec.random_seed is not None or "OMP_NUM_THREADS" in os.environ:
         # Sums come out a little different with each number of threads: a training that is to repeat keeps to one.
         say(job, f"Threads: {torch.get_num_threads()} of {cores()} cores.")

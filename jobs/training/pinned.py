@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from jobs.errors import LayerscopeError, UserError
@@ -47,7 +46,7 @@ class PinnedImages:
         """The image that was picked last, None while nobody has; UserError with a sentence when it cannot be had."""
         try:
             pin = read_pin(self._folder)
-        except (ValidationError, OSError) as error:
+        except OSError as error:
             raise UserError(f"Which image is pinned cannot be read: {error}") from error
         if pin is None:
             return None

@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_map
 
 from jobs.networks.contract import Network, first_line, is_memory_fault
 
+# Operations whose result has a place or a size in Python that depends on values.
+VALUE_DEPENDENT = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
 Precision = Callable[[], AbstractContextManager[Any]]
 
 
@@ -64,19 +67,20 @@ class CapturedStep:
     eagerly, and `say` gets the sentence why. So does every batch of another size, such as the last of an epoch.
     """
 
-    def __init__(self, eager: EagerStep, batch_size: int, say: Callable[[str], None]) -> None:
+    def __init__(self, eager: EagerStep, batch_size: int, device: torch.device, say: Callable[[str], None]) -> None:
         self._eager = eager
         self._batch_size = batch_size
         self._say = say
-        self._watched = StepWatch(eager)
+        self._watched = StepWatch(eager, device)
         self._is_given_up = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._gradients_are_ours = True
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self._is_given_up or len(images) != self._batch_size:
-            self._gradients_are_ours = False
+        if self._is_given_up:
             return self._eager(images, labels)
+        if len(images) != self._batch_size:
+            return self._run_beside(images, labels)
         if self._graph is None:
             if not self._watched.is_done:
                 return self._warm_up(images, labels)
@@ -101,13 +105,15 @@ class CapturedStep:
         self._images, self._labels = images.clone(), labels.clone()
         graph = torch.cuda.CUDAGraph()
         try:
+            # A capture that fails may leave its stream as the current one: the outer context puts it back.
             # Thread-local: the thread that draws layers may copy from the GPU meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
                 self._loss = self._eager(self._images, self._labels)
-        except (Exception, SystemExit) as error:
-            if is_memory_fault(error):
-                raise
-            self._give_up(f"it cannot be captured ({first_line(error)})")
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code runs here; eager steps show what is wrong
+            self._give_up(f"it cannot be captured ({first_line(_first_fault(error))})")
             return
         self._gradients = [parameter.grad for parameter in self._eager.parameters]
         self._graph = graph
@@ -124,21 +130,44 @@ class CapturedStep:
             self._gradients_are_ours = True
         return self._loss
 
+    def _run_beside(self, images: Tensor, labels: Tensor) -> Tensor:
+        """An eager step between replays. Where there is no memory for both, the graph goes."""
+        self._gradients_are_ours = False
+        try:
+            return self._eager(images, labels)
+        except (Exception, SystemExit) as error:
+            if self._graph is None or not is_memory_fault(error):
+                raise
+        self._graph = None
+        self._gradients = []
+        torch.cuda.empty_cache()
+        self._give_up("there is no memory for it beside batches of other sizes")
+        return self._eager(images, labels)
+
     def _give_up(self, reason: str) -> None:
         self._is_given_up = True
         self._say(f"The step does not run as a CUDA graph, because {reason}. Training goes on, slower.")
 
 
+def _first_fault(error: BaseException) -> BaseException:
+    """What broke a capture: CUDA tells of that again, in words that say nothing, when the capture ends."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
 class StepWatch:
     """Runs the first steps, and sees whether they do the same: only then may one recording stand for all that follow.
 
-    The first is not compared: solvers make their buffers in it. `difference` says what was not the same.
+    The first is not compared: solvers make their buffers in it. `difference` says what was not the same. What a network
+    does only much later, or keeps outside of its modules, is not seen: that is what the form's switch is for.
     """
 
     STEPS = 4
 
-    def __init__(self, step: EagerStep) -> None:
+    def __init__(self, step: EagerStep, device: torch.device) -> None:
         self._step = step
+        self._device = device
         self._seen: list[list[str]] = []
         self._steps = 0
         self.difference: str | None = None
@@ -152,41 +181,53 @@ class StepWatch:
         if self._steps == 1:
             return self._step(images, labels)
         before = self._state_of_python()
-        with OperationRecorder() as recorder:
+        with OperationRecorder(self._device) as recorder:
             loss = self._step(images, labels)
         self._seen.append(recorder.operations)
-        if self._state_of_python() != before:
-            self.difference = "its Python code keeps count of something or draws random numbers outside of torch"
+        if recorder.reads_values:
+            self.difference = "its Python code looks at values that the GPU computes"
+        elif self._state_of_python() != before:
+            self.difference = (
+                "its Python code keeps something from step to step, or draws random numbers outside of torch"
+            )
         elif self._seen[-1] != self._seen[0]:
             self.difference = "it does not do the same at every step"
         return loss
 
     def _state_of_python(self) -> list[Any]:
-        """What plain Python code may change from step to step, and a recording would not."""
-        modules = self._step.network.model.modules()
-        plain = [
-            (name, value)
-            for module in modules
-            for name, value in vars(module).items()
-            if isinstance(value, int | float | str | None)
-        ]
-        return [plain, random.getstate(), repr(np.random.get_state(legacy=False))]
+        """What Python code may change from step to step and a recording would not: plain values, which tensors are used."""
+        kept: list[Any] = []
+        for module in self._step.network.model.modules():
+            values = {**vars(module), **module._parameters, **module._buffers}
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    kept.append((name, value.data_ptr()))
+                elif isinstance(value, int | float | str | None):
+                    kept.append((name, value))
+        return [kept, random.getstate(), repr(np.random.get_state(legacy=False))]
 
 
 class OperationRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every operation of torch: its name, the shapes of its tensors, the values of everything else."""
+    """Notes every operation of torch: its name, the shapes of its tensors, the values of everything else.
 
-    def __init__(self) -> None:
+    Single numbers that are on another device than the network count as values: its kernels get them as such.
+    """
+
+    def __init__(self, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._device = device
         self.operations: list[str] = []
+        self.reads_values = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        self.operations.append(f"{func} {tree_map(_described, (args, kwargs))}")
+        self.operations.append(f"{func} {tree_map(self._described, (args, kwargs))}")
+        if not VALUE_DEPENDENT.isdisjoint(func.tags):
+            self.reads_values = True
         return func(*args, **kwargs)
 
-
-def _described(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return f"{value.dtype}{tuple(value.shape)}"
-    return value if isinstance(value, int | float | str | None) else type(value).__name__
+    def _described(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            is_number = value.numel() == 1 and value.device.type != self._device.type
+            return value.tolist() if is_number else f"{value.dtype}{tuple(value.shape)}"
+        return value if isinstance(value, int | float | str | None) else type(value).__name__

@@ -14,11 +14,15 @@ from torch import Tensor
 from jobs.training.step import Step
 
 TRIAL_SECONDS = 0.1
+# A step that takes longer than this is a trial of its own.
+LONG_STEP_SECONDS = 2.0
 FIRST_REST_SECONDS = 4.0
 LONGEST_REST_SECONDS = 60.0
 WINDOW_SECONDS = 0.5
 # Slower than this share of what was measured, and the machine has changed: try again at once.
 SLOWED_DOWN = 0.75
+# Fewer threads than a number that is slower than this share of the best are not tried.
+HOPELESS = 0.7
 
 
 def cores() -> int:
@@ -45,6 +49,7 @@ class ThreadChoice:
         self._set_threads = set_threads
         self._rest = FIRST_REST_SECONDS
         self._rested = 0.0
+        self._settled: int | None = None
         self._rates: dict[int, float] = {}
         self._to_try: list[int] = []
         self._is_first, self._steps, self._seconds = True, 0, 0.0
@@ -53,7 +58,7 @@ class ThreadChoice:
 
     def note(self, seconds: float) -> None:
         """A step took so long."""
-        if self._is_first:
+        if self._is_first and seconds < LONG_STEP_SECONDS:
             # The threads themselves are made in the first step after a change.
             self._is_first = False
             return
@@ -61,17 +66,23 @@ class ThreadChoice:
         self._seconds += seconds
         if self._to_try:
             if self._seconds >= TRIAL_SECONDS:
-                self._rates[self._to_try.pop(0)] = self._steps / self._seconds
-                self._next_trial()
+                self._finish_trial()
         elif self._seconds >= WINDOW_SECONDS:
             self._look_at_window()
+
+    def _finish_trial(self) -> None:
+        rate = self._steps / self._seconds
+        self._rates[self._to_try.pop(0)] = rate
+        if rate < HOPELESS * max(self._rates.values()):
+            self._to_try.clear()
+        self._next_trial()
 
     def _look_at_window(self) -> None:
         self._rested += self._seconds
         has_slowed_down = self._steps / self._seconds < SLOWED_DOWN * self._rates[self.threads]
         self._steps, self._seconds = 0, 0.0
         if has_slowed_down:
-            self._rest = FIRST_REST_SECONDS
+            self._settled = None
             self._try(self._numbers)
         elif self._rested >= self._rest:
             place = self._numbers.index(self.threads)
@@ -88,8 +99,9 @@ class ThreadChoice:
             return
         best = max(self._rates, key=lambda number: self._rates[number])
         # What is found again and again need not be looked at often.
-        self._rest = min(2 * self._rest, LONGEST_REST_SECONDS)
-        self._rested = 0.0
+        is_same = best == self._settled
+        self._rest = min(2 * self._rest, LONGEST_REST_SECONDS) if is_same else FIRST_REST_SECONDS
+        self._settled, self._rested = best, 0.0
         self._use(best)
 
     def _use(self, number: int) -> None:

@@ -13,6 +13,7 @@ from jobs.training.step import CapturedStep, EagerStep, Step, precision_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU here.")
 STEPS = 24
+GPU = torch.device("cuda")
 BATCH = 16
 
 
@@ -28,7 +29,7 @@ def layers(dropout: bool = False) -> nn.Module:
 
 def eager_step(network: Network, solver: Solver = "SGD", precision: Any = "float32") -> EagerStep:
     optimizer = make_optimizer(solver, network.model.parameters(), 0.01)
-    return EagerStep(network, optimizer, precision_of(precision, torch.device("cuda")))
+    return EagerStep(network, optimizer, precision_of(precision, GPU))
 
 
 def train(step: Step, eager: EagerStep) -> Tensor:
@@ -48,7 +49,7 @@ def test_a_captured_step_learns_what_the_eager_one_learns(solver: Solver, precis
     said: list[str] = []
     plain, captured = (eager_step(network_of(layers()), solver, precision) for _ in range(2))
     expected = train(plain, plain)
-    losses = train(CapturedStep(captured, BATCH, said.append), captured)
+    losses = train(CapturedStep(captured, BATCH, GPU, said.append), captured)
     assert said == ["Each step runs as one CUDA graph."]
     tolerance = 1e-4 if precision == "float32" else 2e-2
     assert torch.allclose(losses, expected, rtol=tolerance)
@@ -62,7 +63,7 @@ def test_a_captured_step_learns_what_the_eager_one_learns(solver: Solver, precis
 
 def test_dropout_is_another_one_at_every_replay() -> None:
     eager = eager_step(network_of(layers(dropout=True)))
-    step = CapturedStep(eager, BATCH, print)
+    step = CapturedStep(eager, BATCH, GPU, print)
     images = torch.rand(BATCH, 1, 8, 8).cuda()
     for _ in range(8):
         step(images, torch.zeros(BATCH).cuda())
@@ -87,9 +88,10 @@ def test_what_cannot_be_captured_goes_on_eagerly_and_says_so() -> None:
     said: list[str] = []
     plain, other = (eager_step(network_of(seeded(ReadsTheGpu))) for _ in range(2))
     expected = train(plain, plain)
-    assert torch.allclose(train(CapturedStep(other, BATCH, said.append), other), expected, rtol=1e-4)
+    assert torch.allclose(train(CapturedStep(other, BATCH, GPU, said.append), other), expected, rtol=1e-4)
     assert len(said) == 1
     assert "does not run as a CUDA graph" in said[0]
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
 
 
 def seeded(model: type[nn.Module]) -> nn.Module:

@@ -128,8 +128,13 @@ class Unruly(nn.Module):
         self.register_buffer("count", torch.zeros(()))
         self.count: Tensor
         self.linear = nn.Linear(28, 28)
+        self.calls = 0
+        self.momentum = torch.zeros(())
 
     def forward(self, input: Tensor) -> Tensor:
+        self.calls += 1
+        self.momentum += 1
+        self.seen = input.shape
         self.count = self.count + 1 + random.random() + float(np.random.random())
         self.norm.running_mean += 1
         return self.linear(self.frozen(self.norm(input + torch.rand_like(input))))  # type: ignore[no-any-return]
@@ -143,6 +148,7 @@ def state(model: nn.Module) -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": np.random.get_state()[1].tolist(),
         "gradients": [parameter.grad for parameter in model.parameters()],
+        "attributes": {name: repr(value) for name, value in vars(model).items()},
     }
 
 
@@ -164,7 +170,7 @@ def test_a_network_is_left_as_it_was():
     for name, tensor in before["tensors"].items():
         assert torch.equal(tensor, after["tensors"].pop(name)), name
     assert torch.equal(before["torch"], after["torch"])
-    assert all(before[key] == after[key] for key in ("modes", "python", "numpy", "gradients"))
+    assert all(before[key] == after[key] for key in ("modes", "python", "numpy", "gradients", "attributes"))
 
 
 def test_a_network_that_fails_is_left_as_it_was():
@@ -173,6 +179,22 @@ def test_a_network_that_fails_is_left_as_it_was():
     with pytest.raises(ZeroDivisionError), in_evaluation(model, CPU):
         model.count += 1 / 0
     assert [module.training for module in model.modules()] == modes
+
+
+class CannotSwitch(Unruly):
+    def train(self, mode: bool = True) -> "CannotSwitch":
+        if not mode:
+            self.norm.eval()
+            raise ValueError("no evaluation")
+        super().train(mode)
+        return self
+
+
+def test_a_network_that_refuses_to_evaluate_is_left_as_it_was():
+    model = CannotSwitch().train()
+    with pytest.raises(ValueError, match="no evaluation"), in_evaluation(model, CPU):
+        pass
+    assert all(module.training for module in model.modules())
 
 
 def test_precision_of_the_training_is_that_of_its_frames(tmp_path):

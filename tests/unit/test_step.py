@@ -35,7 +35,7 @@ def step_of(model: nn.Module, solver: Any = "SGD", precision: Any = "float32") -
 
 
 def watched(model: nn.Module, solver: Any = "SGD", precision: Any = "float32") -> StepWatch:
-    watch = StepWatch(step_of(model, solver, precision))
+    watch = StepWatch(step_of(model, solver, precision), CPU)
     for _ in range(StepWatch.STEPS):
         watch(torch.rand(8, 4), torch.zeros(8))
     assert watch.is_done
@@ -69,9 +69,38 @@ def draw_with_numpy(model: Changing, values: Tensor) -> Tensor:
     return values * float(np.random.rand())
 
 
-@pytest.mark.parametrize("change", [count, grow, draw, draw_with_numpy])
+def remember(model: Changing, values: Tensor) -> Tensor:
+    """A buffer that is another tensor at every step: a recording would go on with the first."""
+    model.layer.register_buffer("memory", values.mean(0).detach())
+    return values
+
+
+def renew_weights(model: Changing, values: Tensor) -> Tensor:
+    model.layer.weight.data = model.layer.weight.data / 2
+    return values
+
+
+def look(model: Changing, values: Tensor) -> Tensor:
+    return values if values.sum() > 0 else -values
+
+
+@pytest.mark.parametrize("change", [count, grow, draw, draw_with_numpy, remember, renew_weights, look])
 def test_a_step_that_changes_is_seen_to_change(change: Callable[[Changing, Tensor], Tensor]) -> None:
     assert watched(Changing(change)).difference
+
+
+def test_a_number_that_a_gpu_would_get_from_the_cpu_is_seen_to_change() -> None:
+    temperature = torch.ones(())
+
+    def anneal(model: Changing, values: Tensor) -> Tensor:
+        temperature.mul_(0.9)
+        return values * temperature
+
+    # As if the network were on a GPU, and this number were not.
+    watch = StepWatch(step_of(Changing(anneal)), torch.device("cuda"))
+    for _ in range(StepWatch.STEPS):
+        watch(torch.rand(8, 4), torch.zeros(8))
+    assert watch.difference
 
 
 def test_watching_changes_nothing() -> None:
@@ -81,7 +110,7 @@ def test_watching_changes_nothing() -> None:
     other = nn.Linear(4, 4)
     other.load_state_dict(plain.state_dict())
     images = torch.rand(8, 4)
-    step, watch = step_of(plain), StepWatch(step_of(other))
+    step, watch = step_of(plain), StepWatch(step_of(other), CPU)
     for _ in range(StepWatch.STEPS):
         assert torch.equal(step(images, images), watch(images, images))
     assert torch.equal(plain.weight, other.weight)

@@ -14,12 +14,12 @@ class Machine:
         self.seconds = seconds
         self.time = 0.0
         self.time_with: dict[int, float] = {}
-        self.switches = 0
+        self.steps = 0
+        self.longest = 0.0
         self.threads = 0
         self.choice = ThreadChoice(numbers, self._set)
 
     def _set(self, threads: int) -> None:
-        self.switches += threads != self.threads
         self.threads = threads
 
     def run(self, seconds: float) -> None:
@@ -28,6 +28,8 @@ class Machine:
         while self.time < end:
             took = self.seconds(self.threads)
             self.time += took
+            self.steps += 1
+            self.longest = max(self.longest, took)
             self.time_with[self.threads] = self.time_with.get(self.threads, 0.0) + took
             self.choice.note(took)
 
@@ -70,6 +72,17 @@ def test_long_steps_are_tried_too() -> None:
     machine = Machine([2, 1], lambda threads: 4.0 / threads)
     machine.run(300)
     assert machine.most_used() == 2
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 5.0])
+def test_trying_costs_little_where_steps_are_long_and_cores_many(seconds: float) -> None:
+    """All cores share the work without loss: every other number is a waste."""
+    steps = 300
+    machine = Machine(candidates(64), lambda threads: seconds * 64 / threads)
+    while machine.time < steps * seconds:
+        machine.run(seconds)
+    assert machine.steps > 0.93 * steps
+    assert machine.longest <= 2.1 * seconds
 
 
 def test_one_core_is_left_to_others_unless_somebody_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:

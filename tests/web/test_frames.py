@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from jobs.folder import JobFolder
+from jobs.pins import pin_upload
 from tests.conftest import wait_for_job
 from tests.web.conftest import Site
 
@@ -114,6 +116,23 @@ def test_a_picture_is_sent_and_pinned_and_goes_with_the_next_one(site: Site, run
         assert len(list(folder.glob("pinned_*"))) == 1
     assert pin(site, running, split="val", index="0")[0] == 200
     assert list(folder.glob("pinned_*")) == []
+
+
+def test_a_damaged_pin_is_told_of_and_replaced(site: Site, running: str) -> None:
+    site.folder(running).pin.write_text("{")
+    told = site.client.get(f"/models/{running}.json")
+    assert told.status_code == 200
+    assert told.get_json()["pin"] is None
+    assert pin(site, running, split="val", index="1")[0] == 200
+    assert pinned(site.folder(running).path) == {"split": "val", "index": 1}
+
+
+def test_an_upload_that_cannot_be_pinned_leaves_nothing(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    folder.pin.mkdir()
+    with pytest.raises(OSError):
+        pin_upload(folder, picture(), "digit.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["pin.json"]
 
 
 def bomb() -> bytes:
