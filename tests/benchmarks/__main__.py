@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.bench import QUICK, REPOSITORY, Bench, Scale
-from tests.benchmarks.figures import Figure, as_json, as_table, write_readme
+from tests.benchmarks.figures import Figure, as_json, as_table, busy_percent, write_readme
 
 # Module and title of each measurement, in the order of the table.
 MEASUREMENTS = {
@@ -35,6 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if options.quick else Scale()
     measured: dict[str, list[Figure]] = {}
+    busy = busy_percent()
     with tempfile.TemporaryDirectory(prefix="layerscope-bench-", dir=options.scratch) as scratch:
         bench = Bench(Path(scratch), scale, options.data)
         try:
@@ -43,10 +44,12 @@ def main() -> int:
                 measured[MEASUREMENTS[name]] = measure(name, bench)
                 print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
                 # After each: what was measured before a fault or a person's Ctrl+C is kept.
-                options.output.write_text(as_json(measured))
+                options.output.write_text(as_json(measured, busy))
         finally:
             bench.close()
-    table = as_table(measured)
+    busy = max(busy, busy_percent())
+    options.output.write_text(as_json(measured, busy))
+    table = as_table(measured, busy)
     print(table)
     if options.write_readme:
         write_readme(REPOSITORY / "README.md", table)

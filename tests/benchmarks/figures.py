@@ -13,6 +13,9 @@ import psutil
 
 from jobs.storage.cores import available_cores
 
+SECONDS_OF_REST = 3.0
+# More than this, and threads that wait for each other make any figure come out.
+BUSY_PERCENT = 5.0
 README_BEGIN, README_END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
 
@@ -89,6 +92,11 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(over, under, strict=True)]
 
 
+def busy_percent() -> float:
+    """How busy the processors are with what is none of ours. To be asked while the bench itself rests."""
+    return float(psutil.cpu_percent(SECONDS_OF_REST))
+
+
 def machine() -> dict[str, Any]:
     """What the figures hold for."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -109,19 +117,22 @@ def machine_in_words(facts: dict[str, Any]) -> str:
     )
 
 
-def as_json(figures: dict[str, list[Figure]]) -> str:
+def as_json(figures: dict[str, list[Figure]], busy: float) -> str:
+    """`busy` is how busy the machine was without the bench, in per cent."""
     groups = {title: [figure.as_json() for figure in group] for title, group in figures.items()}
-    return json.dumps({"machine": machine(), "figures": groups}, indent=1, ensure_ascii=False, allow_nan=False)
+    content = {"machine": machine(), "busy_percent": busy, "figures": groups}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def as_table(figures: dict[str, list[Figure]]) -> str:
+def as_table(figures: dict[str, list[Figure]], busy: float) -> str:
     """Markdown; a heading row for each group."""
     rows = [["", "median", "least to most", "aim", "met"], ["---"] * 5]
     for title, group in figures.items():
         rows.append([f"**{title}**", "", "", "", ""])
         rows += [figure.as_row() for figure in group]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"Measured on: {machine_in_words(machine())}.\n\n{table}\n"
+    warning = f" Others kept it {busy:.0f} % busy: these figures are noise." if busy > BUSY_PERCENT else ""
+    return f"Measured on: {machine_in_words(machine())}.{warning}\n\n{table}\n"
 
 
 def write_readme(readme: Path, table: str) -> None:
