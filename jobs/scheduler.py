@@ -28,6 +28,8 @@ from jobs.summaries import apply_event
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+# Jobs that wait are looked through this often though nothing has changed: somebody may have removed a folder by hand.
+SECONDS_BETWEEN_LOOKS = 10.0
 STOP_GRACE_SECONDS = 20.0
 
 OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
@@ -84,6 +86,7 @@ class Scheduler:
         # Jobs that wait are looked through when something has changed, and once at the start.
         self._queue_changed = threading.Event()
         self._queue_changed.set()
+        self._look_again_at = 0.0
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self.listeners = Listeners(changes=[self._note_change])
@@ -200,8 +203,10 @@ class Scheduler:
         for job in self._store.running():
             with self._complaining_once(job.id), self._turn:
                 self._attend(job)
-        if self._queue_changed.is_set():
+        now = time.monotonic()
+        if self._queue_changed.is_set() or now >= self._look_again_at:
             self._queue_changed.clear()
+            self._look_again_at = now + SECONDS_BETWEEN_LOOKS
             with self._turn:
                 self._look_through_queue()
 
