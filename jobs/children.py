@@ -13,7 +13,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-SECONDS_BEFORE_NEXT_SPARE = 2.0
+# Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
+SECONDS_BEFORE_NEXT_SPARE = 10.0
 
 # What of the server's environment a child may see: what finds programs, libraries and GPUs, and no secrets.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
@@ -107,7 +108,6 @@ class Spares:
         process = None
         if waiting is not None:
             process = _hand_over(*waiting, order, (stdin, stdout, stderr))
-        # Not at once: the child that was just started needs the cores.
         self.prepare(SECONDS_BEFORE_NEXT_SPARE)
         return process or start_process(order, stdin, stdout, stderr)
 

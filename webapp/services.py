@@ -16,7 +16,7 @@ from webapp.config import Settings
 if TYPE_CHECKING:
     from jobs.curves import Curves
 
-SECONDS_BEFORE_FIRST_SPARE = 1.0
+SECONDS_BEFORE_FIRST_SPARE = 3.0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def measure(bench: Bench) -> list[Figure]:
     color = {"resize_channels": "3", "resize_width": str(SIDE), "resize_height": str(SIDE)}
     return [
         *compared(bench, bench.pictures, bench.pictures_in_words, 0.8, {}),
+        *compared(bench, photographs, f"{shown}, kept as raw pixels", 0.9, {**color, "encoding": "none"}),
         *compared(bench, photographs, f"{shown}, kept as PNG", 0.9, color),
         *compared(bench, photographs, f"{shown}, kept as JPEG", 0.9, {**color, "encoding": "jpg"}),
     ]
