@@ -2,6 +2,8 @@
 
 import math
 from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable
 from itertools import pairwise
 from statistics import fmean, pstdev
 
@@ -15,24 +17,35 @@ MOST_REACH = 2.0
 MARGIN = 0.02
 MARGIN_AT_START = 0.3
 SECONDS_TO_HALF = 4.0
-# What may come at an epoch's end, as a share of the rest, as long as no end was seen.
-UNSEEN_PAUSE = 0.25
+# How long all pauses that are yet unknown may take, as a share of the rest.
+UNSEEN_PAUSES = 0.25
+# Of each kind the last pauses say how long the next ones take.
+PAUSES_KEPT = 32
 
 
 class TimeLeft:
-    """Follows how much of `total` is done at which time.
+    """Follows how much of `total` is done at which time, by a clock that stands still while the work does.
 
-    `pause` is how long the work stands still now and then, as for a validation, once more at the very end; None as
-    long as that is not known.
+    `pauses` are the kinds of all pauses that the work will make, as for a validation: those of one kind last about as
+    long as each other.
     """
 
-    def __init__(self, total: int, now: float, pause: float | None = None) -> None:
-        self.pause = pause
+    def __init__(self, total: int, now: float, pauses: Iterable[Hashable] = ()) -> None:
         self._total = total
         self._times = [now]
         self._done = [0]
+        self._stood = 0.0
+        self._pauses_to_come = Counter(pauses)
+        self._pauses: dict[Hashable, deque[float]] = {}
+
+    def pause(self, seconds: float, kind: Hashable) -> None:
+        """A pause is over. What is marked from now on comes after it."""
+        self._stood += seconds
+        self._pauses_to_come[kind] -= 1
+        self._pauses.setdefault(kind, deque(maxlen=PAUSES_KEPT)).append(seconds)
 
     def mark(self, now: float, done: int) -> None:
+        now -= self._stood
         if now <= self._times[-1]:
             self._done[-1] = max(done, self._done[-1])
             return
@@ -45,7 +58,7 @@ class TimeLeft:
             self._done = self._done[:half:2] + self._done[half:]
 
     def rate(self, seconds: float) -> float:
-        """How much was done a second in the last seconds."""
+        """How much was done a second in the last seconds, pauses not counted."""
         now, done = self._times[-1], self._done[-1]
         since = max(self._times[0], now - seconds)
         return (done - self._done_at(since)) / (now - since) if now > since else 0.0
@@ -68,9 +81,25 @@ class TimeLeft:
         margin = MARGIN + MARGIN_AT_START / (1 + elapsed / SECONDS_TO_HALF)
         low = left * max(min(means) - spread, min(costs) / 2) * (1 - margin)
         high = left * min(max(means) + spread, max(costs) * 2) * (1 + margin)
-        if self.pause is None:
-            return low, high * (1 + UNSEEN_PAUSE)
-        return low, high + self.pause * (1 + margin)
+        shortest, longest = self._pauses_left(high)
+        return low + shortest, high + longest
+
+    def _pauses_left(self, steps_left: float) -> tuple[float, float]:
+        """Seconds that the pauses to come take, at least and at most."""
+        low = high = 0.0
+        to_come = +self._pauses_to_come
+        for kind, count in to_come.items():
+            if seen := self._pauses.get(kind):
+                mean = fmean(seen)
+                # Few say little: of one alone, half is open.
+                spread = mean / (1 + len(seen)) + 1.5 * pstdev(seen) * math.sqrt(1 / len(seen) + 1 / count)
+                low += count * max(mean - spread, min(seen) / 2)
+                high += count * min(mean + spread, max(seen) * 2)
+            else:
+                # It may be all that the others are, and what was never seen.
+                known = sum(fmean(seconds) for seconds in self._pauses.values())
+                high += count * (known + steps_left * UNSEEN_PAUSES / to_come.total())
+        return low, high
 
     def _costs(self, horizon: float) -> tuple[list[float], float]:
         """Seconds for one piece in each of the horizon's windows of equal work, oldest first, and the work of a window."""

@@ -18,7 +18,7 @@ class Progress:
         self._now = now
         self._done = 0
         self._last = now()
-        self._time_left = TimeLeft(self._total, self._last, pause=0.0)
+        self._time_left = TimeLeft(self._total, self._last)
         self.begin("", 0)
 
     def begin(self, phase: str, total: int) -> None:

@@ -232,7 +232,7 @@ def go_through_epochs(training: Training, frames: Frames) -> None:
     spec, data, optimizer = training.spec, training.train_data, training.optimizer
     steps = steps_in_epoch(len(data), training.batch_size)
     position = Position(0, steps, steps * spec.train_epochs)
-    report = TrainingReport(training.job.events, position, len(data), training.device)
+    report = TrainingReport(training.job.events, position, len(data), training.device, partial(end_of_epoch, spec))
     last_lr: float | None = None
     for epoch in range(1, spec.train_epochs + 1):
         order = order_of_epoch(len(data), training.seed, epoch, spec.shuffle)
@@ -248,12 +248,11 @@ def go_through_epochs(training: Training, frames: Frames) -> None:
             loss = do_step(training, training.prepare(raw_images, random), labels, position)
             report.step(loss, lr, len(labels))
             position = replace(position, step=position.step + 1)
-        is_last = epoch == spec.train_epochs
-        report.flush(is_last)
         frames.end_of_epoch(position)
-        if is_due(epoch, spec.val_interval, is_last):
+        validates, keeps = end_of_epoch(spec, epoch)
+        if validates:
             validate(training, position)
-        if is_due(epoch, spec.snapshot_interval, is_last) or is_last:
+        if keeps:
             snapshot(training, position)
 
 
@@ -282,6 +281,12 @@ def stop_if_asked(training: Training, report: TrainingReport, position: Position
     if position.step > 0 and not is_kept:
         snapshot(training, position)
     raise StopRequested
+
+
+def end_of_epoch(spec: GenericImageModelSpec, epoch: int) -> tuple[bool, bool]:
+    """Whether this epoch ends with a validation, and with a snapshot."""
+    is_last = epoch == spec.train_epochs
+    return is_due(epoch, spec.val_interval, is_last), is_due(epoch, spec.snapshot_interval, is_last) or is_last
 
 
 def is_due(epoch: int, interval: int, is_last: bool) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -96,7 +96,10 @@ def _short(loss: float) -> float | str:
 
 
 class TrainingReport:
-    """Keeps the losses on the device and reads them in blocks, so that no step waits for the device."""
+    """Keeps the losses on the device and reads them in blocks, so that no step waits for the device.
+
+    `end_of_epoch` says what an epoch ends with: epochs that end with the same make pauses that are alike.
+    """
 
     def __init__(
         self,
@@ -104,31 +107,37 @@ class TrainingReport:
         position: Position,
         images: int,
         device: torch.device,
+        end_of_epoch: Callable[[int], Hashable] = lambda epoch: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._events = events
         self._clock = clock
         self._images_per_epoch = images
-        self._images_total = images * (position.total_steps // position.steps_per_epoch)
+        self._end_of_epoch = end_of_epoch
+        epochs = position.total_steps // position.steps_per_epoch
+        self._images_total = images * epochs
         self._points = Points(steps_in_group(position), position.steps_per_epoch)
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
         self._images_done = 0
         self._usage = UsageMeter(device)
         self._next_block = self._next_usage = self._clock()
-        self._time_left = TimeLeft(self._images_total, self._clock())
+        ends = map(end_of_epoch, range(1, epochs + 1))
+        self._time_left = TimeLeft(self._images_total, self._clock(), ends)
         self._epoch_ended: float | None = None
 
     def step(self, loss: Tensor, learning_rate: float, images: int) -> None:
         """Note one step; now and then also say what has gathered. TrainingDiverged when a loss was not finite."""
         self._losses[len(self._learning_rates)].copy_(loss)
         self._learning_rates.append(learning_rate)
-        self._images_done += images
         if self._epoch_ended is not None:
-            self._note_pause(self._clock() - self._epoch_ended)
+            self._note_pause(self._clock() - self._epoch_ended, images)
+        self._images_done += images
         if self._images_done % self._images_per_epoch == 0:
+            self.flush(is_last=self._images_done == self._images_total)
+            # Now that the device has done all its steps, and not before.
             self._epoch_ended = self._clock()
-        if self._clock() >= self._next_block or len(self._learning_rates) == BLOCK:
+        elif self._clock() >= self._next_block or len(self._learning_rates) == BLOCK:
             self.flush()
 
     def finish(self) -> None:
@@ -145,9 +154,12 @@ class TrainingReport:
             self._next_usage = now + SECONDS_BETWEEN_USAGE
             self._events.write("usage", **self._usage.read())
 
-    def _note_pause(self, seconds: float) -> None:
-        """Between two epochs there was what an epoch ends with: validation, snapshot."""
-        self._time_left.pause = max(seconds, self._time_left.pause or 0.0)
+    def _note_pause(self, seconds: float, images: int) -> None:
+        """Between two epochs there was what an epoch ends with, validation and snapshot, and then a step."""
+        rate = self._time_left.rate(SECONDS_OF_RATE)
+        seconds_of_step = images / rate if rate else 0.0
+        kind = self._end_of_epoch(self._images_done // self._images_per_epoch)
+        self._time_left.pause(max(0.0, seconds - seconds_of_step), kind)
         self._epoch_ended = None
 
     def _write_points(self, is_last: bool) -> None:
@@ -164,7 +176,7 @@ class TrainingReport:
             )
 
     def _write_progress(self, now: float) -> None:
-        self._time_left.mark(now, self._images_done)
+        self._time_left.mark(now if self._epoch_ended is None else self._epoch_ended, self._images_done)
         left = self._time_left.interval()
         self._events.write(
             "progress",

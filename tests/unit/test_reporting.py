@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from jobs.time_left import TimeLeft
 from jobs.training.checkpoints import Position
 from jobs.training.reporting import MOST_POINTS, Points, TrainingReport, steps_in_group
 
+CPU = torch.device("cpu")
 Cost = Callable[[float, random.Random], float]
 
 
@@ -99,7 +101,7 @@ def test_losses_are_written_with_the_digits_that_they_have(tmp_path: Path) -> No
 def share_inside(cost: Cost, after: float = 0.0, pause: float = 0.0, images: int = 100_000) -> float:
     """How often the truth lay in the interval that was said, from second `after` on, with a clock that is made."""
     rnd, now, done, next_mark, said = random.Random(1), 0.0, 0, 0.0, []
-    left = TimeLeft(images, now, pause=None if pause else 0.0)
+    left = TimeLeft(images, now, ["validation"] * (images // 5000) if pause else ())
     while done < images:
         now += cost(now, rnd) * 50
         done += 50
@@ -110,7 +112,7 @@ def share_inside(cost: Cost, after: float = 0.0, pause: float = 0.0, images: int
                 said.append((now, interval))
         if pause and done % 5000 == 0:
             now += pause
-            left.pause = pause
+            left.pause(pause, "validation")
     return sum(low <= now - then <= high for then, (low, high) in said) / len(said)
 
 
@@ -132,8 +134,65 @@ def test_the_time_left_holds_the_truth(cost: Cost, after: float, pause: float, l
     assert share_inside(cost, after, pause) >= least
 
 
+@dataclass(frozen=True)
+class Course:
+    """A training with a clock that is made."""
+
+    epochs: int
+    seconds_of_epoch: float
+    pause: tuple[float, float]
+    """Seconds that an epoch's end takes, at least and at most, where it has a validation."""
+    interval: int = 1
+
+    def validates(self, epoch: int) -> bool:
+        return epoch % self.interval == 0 or epoch == self.epochs
+
+
+def told_by_report(path: Path, course: Course) -> list[tuple[float, int, dict]]:
+    """What the report of a training says: seconds that are truly left, epochs that have ended with all, progress."""
+    rnd, now, steps, time_of = random.Random(1), [0.0], 400, {}
+    position = Position(0, steps, steps * course.epochs)
+    report = TrainingReport(EventWriter(path), position, steps, CPU, course.validates, clock=lambda: now[0])
+    for epoch in range(1, course.epochs + 1):
+        for step in range(1, steps + 1):
+            now[0] += course.seconds_of_epoch / steps * rnd.uniform(0.8, 1.2)
+            time_of[steps * (epoch - 1) + step] = now[0]
+            report.step(torch.ones(()), 0.1, 1)
+        if course.validates(epoch):
+            now[0] += rnd.uniform(*course.pause)
+    return [
+        (now[0] - time_of[progress["done"]], (progress["done"] - 1) // steps, progress)
+        for progress in told(path, "progress")
+    ]
+
+
+COURSES = [
+    Course(5, 20, (25, 25)),
+    Course(10, 20, (25, 25)),
+    Course(10, 5, (60, 60)),
+    Course(10, 60, (30, 60)),
+    Course(5, 60, (30, 60)),
+    Course(5, 20, (25, 25), interval=2),
+    Course(10, 20, (25, 60), interval=2),
+]
+
+
+@pytest.mark.parametrize("course", COURSES, ids=str)
+def test_long_pauses_between_epochs_are_foreseen(tmp_path: Path, course: Course) -> None:
+    after_all_was_seen = [
+        (left, progress["seconds_left"], progress["rate"])
+        for left, ended, progress in told_by_report(tmp_path / "events.jsonl", course)
+        if ended >= course.interval
+    ]
+    rate = 400 / course.seconds_of_epoch
+    for left, (low, high), told_rate in after_all_was_seen:
+        assert low <= left <= high < 3 * left
+        assert told_rate == pytest.approx(rate, rel=0.25)
+    assert len(after_all_was_seen) > 50
+
+
 def test_the_time_left_is_wide_at_the_start_and_narrow_later() -> None:
-    left = TimeLeft(10_000, 0.0, pause=0.0)
+    left = TimeLeft(10_000, 0.0)
     widths = []
     for second in range(1, 90):
         left.mark(float(second), second * 100)
@@ -150,7 +209,7 @@ def test_nothing_is_said_while_nothing_is_done() -> None:
 
 
 def test_hours_of_marks_take_no_more_room() -> None:
-    left = TimeLeft(10_000_000, 0.0, pause=0.0)
+    left = TimeLeft(10_000_000, 0.0)
     for mark in range(1, 50_000):
         left.mark(0.4 * mark, 40 * mark)
     low, high = left.interval() or (0, 0)

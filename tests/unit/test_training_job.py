@@ -190,7 +190,7 @@ def test_fault_in_a_later_batch_names_line_and_batch(tmp_path):
 def test_losses_are_read_in_blocks_not_at_every_step(tmp_path):
     job = model_job(tmp_path)
     now = [100.0]
-    report = TrainingReport(job.events, Position(0, 10, 100), 100, torch.device("cpu"), clock=lambda: now[0])
+    report = TrainingReport(job.events, Position(0, 100, 100), 1000, torch.device("cpu"), clock=lambda: now[0])
     for _ in range(50):
         report.step(torch.ones(()), 0.1, 10)
         now[0] += 0.01
