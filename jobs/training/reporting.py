@@ -15,7 +15,7 @@ from jobs.time_left import TimeLeft
 from jobs.training.checkpoints import Position
 from jobs.training.usage import UsageMeter
 
-SECONDS_BETWEEN_BLOCKS = 0.4
+SECONDS_BETWEEN_BLOCKS = 0.25
 SECONDS_BETWEEN_USAGE = 5.0
 SECONDS_OF_RATE = 10.0
 # A training of up to so many steps has a point for each; a longer one about so many points.

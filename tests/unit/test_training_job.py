@@ -194,7 +194,7 @@ def test_losses_are_read_in_blocks_not_at_every_step(tmp_path):
     for _ in range(50):
         report.step(torch.ones(()), 0.1, 10)
         now[0] += 0.01
-    # The first step is said at once, the next after 0.4 seconds.
-    assert [len(event["step"]) for event in events_of(job, "train")] == [1, 40]
+    # The first step is said at once, the next after 0.25 seconds.
+    assert [len(event["step"]) for event in events_of(job, "train")] == [1, 25]
     report.flush()
     assert len(curve(job)) == 50
