@@ -3,23 +3,28 @@
 Nothing that a person could see is lost by thinning: of each bucket the lowest, the highest and the last point stay.
 """
 
+import logging
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import ge, gt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.events import Event, read_events
+from jobs.events import Event, in_words, read_events
+
+log = logging.getLogger(__name__)
 
 Numbers = NDArray[np.float64]
 PAGE_BYTES = 4_000_000
-# Their points take some 10 MB each where there are 200,000.
-MOST_CURVES = 16
+# What is kept of all curves together: that of 200,000 points takes some 10 MB.
+MOST_BYTES = 32_000_000
 TRAIN_COLUMNS = ("step", "epoch", "loss", "learning_rate")
 VALIDATION_COLUMNS = ("step", "epoch", "loss")
 # Not a number has no place among the events, but a word.
@@ -36,11 +41,19 @@ class Columns:
         self.size = 0
         self._arrays = {name: np.empty(256) for name in names}
 
+    @property
+    def bytes(self) -> int:
+        return sum(array.nbytes for array in self._arrays.values())
+
     def __getitem__(self, name: str) -> Numbers:
         return self._arrays[name][: self.size]
 
     def extend(self, columns: dict[str, list[float]]) -> None:
-        size = self.size + len(columns[self.names[0]])
+        """ValueError where the columns are not of one length."""
+        lengths = {name: len(columns[name]) for name in self.names}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns are not of one length: {lengths}.")
+        size = self.size + lengths[self.names[0]]
         for name in self.names:
             array = self._arrays[name]
             if size > len(array):
@@ -89,6 +102,12 @@ class Curve:
         self.lock = threading.Lock()
         self._events = events
         self._average: Average | None = None
+        self._has_complained = False
+
+    @property
+    def bytes(self) -> int:
+        columns = [self.train, self.validation]
+        return sum(part.bytes for part in ([*columns, self._average.values] if self._average else columns))
 
     def read_on(self) -> None:
         """Take in what was written since."""
@@ -96,16 +115,29 @@ class Curve:
         while more:
             page = read_events(self._events, self.offset, PAGE_BYTES, without=("progress", "usage", "frame"))
             for event in page.events:
-                self._apply(event)
+                self._apply_or_complain(event)
             self.offset, more = page.next, page.more
+
+    def _apply_or_complain(self, event: Event) -> None:
+        """One event that is damaged must not hide all others."""
+        try:
+            self._apply(event)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if not self._has_complained:
+                self._has_complained = True
+                log.warning(
+                    "An event in %s is damaged and makes no point of the curve: %r. Others like it are passed over, too.",
+                    self._events,
+                    error,
+                )
 
     def _apply(self, event: Event) -> None:
         if event["type"] == "train":
-            self.train.extend({name: numbers(event[name]) for name in TRAIN_COLUMNS})
+            _take_in(self.train, {name: numbers(event[name]) for name in TRAIN_COLUMNS})
         elif event["type"] == "validation":
-            self.validation.extend({name: numbers([event[name]]) for name in VALIDATION_COLUMNS})
+            _take_in(self.validation, {name: numbers([event[name]]) for name in VALIDATION_COLUMNS})
         elif event["type"] == "network":
-            self.planned_steps = event["steps_per_epoch"] * event["epochs"]
+            self.planned_steps = int(event["steps_per_epoch"]) * int(event["epochs"])
 
     def smoothed(self, share: float) -> Average | None:
         """The average over a share of the whole training; None where that is less than two steps."""
@@ -123,13 +155,13 @@ class Curve:
         train, validation = _between(self.train, low, high), _between(self.validation, low, high)
         kept = train.start + thinned(self.train, train, buckets, ("loss", "learning_rate"))
         kept_validations = validation.start + thinned(self.validation, validation, buckets, ("loss",))
-        columns = {name: in_words(self.train[name][kept]) for name in TRAIN_COLUMNS}
+        columns = {name: listed(self.train[name][kept]) for name in TRAIN_COLUMNS}
         if average:
-            columns["smooth"] = in_words(average.values["loss"][kept])
+            columns["smooth"] = listed(average.values["loss"][kept])
         return {
             "next": self.offset,
             "train": columns,
-            "validation": {name: in_words(self.validation[name][kept_validations]) for name in VALIDATION_COLUMNS},
+            "validation": {name: listed(self.validation[name][kept_validations]) for name in VALIDATION_COLUMNS},
             "average": {"window": average.window, "weighted": average.weighted, "weight": average.weight}
             if average
             else None,
@@ -138,7 +170,7 @@ class Curve:
             "whole": len(kept) == train.stop - train.start,
             "not_finite": _count(~np.isfinite(self.train["loss"])) + _count(~np.isfinite(self.validation["loss"])),
             "not_positive": _count(self.train["loss"] <= 0) + _count(self.validation["loss"] <= 0),
-            "first": in_words(self.train["loss"][:1]),
+            "first": listed(self.train["loss"][:1]),
             "outliers": _outliers(self.train["loss"][train]),
         }
 
@@ -161,56 +193,87 @@ class Curve:
             rows["mean"].append(float(finite.mean()) if len(finite) else None)
             rows["lowest"].append(float(finite.min()) if len(finite) else None)
             rows["highest"].append(float(finite.max()) if len(finite) else None)
-            rows["validation"].append(in_words(self.validation["loss"][last : last + 1])[0] if has_validation else None)
-            rows["learning_rate"].append(in_words(rates[points][-1:])[0] if points.stop > points.start else None)
+            rows["validation"].append(listed(self.validation["loss"][last : last + 1])[0] if has_validation else None)
+            rows["learning_rate"].append(listed(rates[points][-1:])[0] if points.stop > points.start else None)
         return rows
 
     def csv(self) -> Iterator[str]:
-        """Every point, one row a step. What is there now never changes, so nobody waits for who reads it."""
-        train = {name: self.train[name] for name in TRAIN_COLUMNS}
-        validation = {name: self.validation[name] for name in VALIDATION_COLUMNS}
-        steps = np.union1d(train["step"], validation["step"])
-        yield "step,epoch,training_loss,validation_loss,learning_rate\n"
-        for start in range(0, len(steps), ROWS_OF_A_BUNCH):
-            bunch = steps[start : start + ROWS_OF_A_BUNCH]
-            epochs = _cells(bunch, train, "epoch")
-            validated_at = _cells(bunch, validation, "epoch")
-            columns = (
-                map(str, bunch.astype(np.int64).tolist()),
-                [epoch or validated for epoch, validated in zip(epochs, validated_at, strict=True)],
-                _cells(bunch, train, "loss"),
-                _cells(bunch, validation, "loss"),
-                _cells(bunch, train, "learning_rate"),
-            )
-            yield "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
+        """Every point that is there now, one row a step. Those never change: they can be read after the lock is free."""
+        return _rows(
+            {name: self.train[name] for name in TRAIN_COLUMNS},
+            {name: self.validation[name] for name in VALIDATION_COLUMNS},
+        )
 
 
 class Curves:
-    """The curves that were asked for last, by the file of their events."""
+    """The curves that were asked for last, by the file of their events, as many as there is room for."""
 
     def __init__(self) -> None:
         self._curves: OrderedDict[Path, Curve] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, events: Path) -> Curve:
+    @contextmanager
+    def read(self, events: Path) -> Iterator[Curve]:
+        """The curve with all that its events say until now, locked."""
         with self._lock:
             curve = self._curves.setdefault(events, Curve(events))
             self._curves.move_to_end(events)
-            while len(self._curves) > MOST_CURVES:
-                self._curves.popitem(last=False)
-        return curve
+        with curve.lock:
+            curve.read_on()
+            yield curve
+        with self._lock:
+            self._make_room()
+
+    def forget(self, events: Path) -> None:
+        with self._lock:
+            self._curves.pop(events, None)
+
+    def _make_room(self) -> None:
+        """Drop those that were asked for longest ago. One that is too large alone stays."""
+        taken = sum(curve.bytes for curve in self._curves.values())
+        while taken > MOST_BYTES and len(self._curves) > 1:
+            _, dropped = self._curves.popitem(last=False)
+            taken -= dropped.bytes
 
 
 def numbers(values: list[float | str]) -> list[float]:
-    return [WORDS[value] if isinstance(value, str) else value for value in values]
+    return [WORDS[value] if isinstance(value, str) else float(value) for value in values]
 
 
-def in_words(values: Numbers) -> list[float | str]:
+def listed(values: Numbers) -> list[float | str]:
     """As strict JSON can hold them."""
-    listed: list[float | str] = values.tolist()
+    plain: list[float | str] = values.tolist()
     for index in np.flatnonzero(~np.isfinite(values)).tolist():
-        listed[index] = "nan" if math.isnan(values[index]) else "infinity" if values[index] > 0 else "-infinity"
-    return listed
+        plain[index] = in_words(values[index])
+    return plain
+
+
+def _take_in(columns: Columns, more: dict[str, list[float]]) -> None:
+    """Add points; ValueError where they do not come in order after those that are there."""
+    steps, epochs = ([*columns[name][-1:].tolist(), *more[name]] for name in ("step", "epoch"))
+    if not all(map(math.isfinite, [*steps, *epochs])):
+        raise ValueError("A step or an epoch is no finite number.")
+    if any(map(ge, steps, steps[1:])) or any(map(gt, epochs, epochs[1:])):
+        raise ValueError("The steps and epochs do not go up.")
+    columns.extend(more)
+
+
+def _rows(train: dict[str, Numbers], validation: dict[str, Numbers]) -> Iterator[str]:
+    """Bunches of the lines of a CSV file."""
+    steps = np.union1d(train["step"], validation["step"])
+    yield "step,epoch,training_loss,validation_loss,learning_rate\n"
+    for start in range(0, len(steps), ROWS_OF_A_BUNCH):
+        bunch = steps[start : start + ROWS_OF_A_BUNCH]
+        epochs = _cells(bunch, train, "epoch")
+        validated_at = _cells(bunch, validation, "epoch")
+        columns = (
+            map(str, bunch.astype(np.int64).tolist()),
+            [epoch or validated for epoch, validated in zip(epochs, validated_at, strict=True)],
+            _cells(bunch, train, "loss"),
+            _cells(bunch, validation, "loss"),
+            _cells(bunch, train, "learning_rate"),
+        )
+        yield "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True))
 
 
 def _cells(steps: Numbers, columns: dict[str, Numbers], name: str) -> list[str]:
@@ -219,7 +282,7 @@ def _cells(steps: Numbers, columns: dict[str, Numbers], name: str) -> list[str]:
         return [""] * len(steps)
     places = np.minimum(np.searchsorted(columns["step"], steps), len(columns["step"]) - 1)
     there = columns["step"][places] == steps
-    values = in_words(columns[name][places])
+    values = listed(columns[name][places])
     return [str(value) if present else "" for value, present in zip(values, there.tolist(), strict=True)]
 
 

@@ -1,8 +1,7 @@
 """The curve of a training over HTTP: thinned to what a chart can show, by epoch, and whole."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, url_fo
 from flask.typing import ResponseReturnValue
 
 from webapp.job_view import job_view
+from webapp.models import model_view
 from webapp.services import services
 
 if TYPE_CHECKING:
@@ -65,16 +65,9 @@ def large_graph() -> ResponseReturnValue:
     return redirect(url_for("models.show", job_id=job.id, _anchor="large"))
 
 
-@contextmanager
-def _curve(job_id: str) -> Iterator["Curve"]:
+def _curve(job_id: str) -> AbstractContextManager["Curve"]:
     """The model's curve with all that its events say until now."""
-    job = job_view(job_id)
-    if job.family != "model":
-        abort(HTTPStatus.NOT_FOUND, "This job is no model.")
-    curve = services().curves.get(job.folder.events)
-    with curve.lock:
-        curve.read_on()
-        yield curve
+    return services().curves.read(model_view(job_id).folder.events)
 
 
 def _number(name: str, default: float) -> float:

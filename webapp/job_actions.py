@@ -130,6 +130,7 @@ def _delete(job_id: str) -> None:
     # Its predictor lives in its folder.
     services().predictions.forget(job_id)
     services().scheduler.delete(job_id)
+    services().forget_curve(services().scheduler.folder(job_id).events)
 
 
 @blueprint.post("/jobs/<job_id>/abort")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from flask import current_app
@@ -33,6 +34,11 @@ class Services:
         from jobs.curves import Curves  # noqa: PLC0415  NumPy: a server does without it until a curve is looked at
 
         return Curves()
+
+    def forget_curve(self, events: Path) -> None:
+        """No curve, and no NumPy to load, where none was looked at."""
+        if "curves" in vars(self):
+            self.curves.forget(events)
 
     def start(self) -> None:
         """Begin to work: the queue, and a spare process once the first pages are out."""

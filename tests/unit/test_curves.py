@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.curves import MOST_CURVES, Curve, Curves
+from jobs.curves import MOST_BYTES, Curve, Curves
 from tests.curve_events import STEPS_PER_EPOCH, write_points, write_training
 
 
@@ -197,21 +197,89 @@ def test_the_csv_has_every_point_once(log: Path) -> None:
     assert [int(row[0]) for row in rows[1:9004]] == list(range(1, 9004))
 
 
-def test_few_curves_are_kept_and_threads_share_one(tmp_path: Path) -> None:
-    curves = Curves()
-    paths = [tmp_path / f"{number}.jsonl" for number in range(MOST_CURVES + 5)]
-    first = curves.get(paths[0])
-    assert curves.get(paths[0]) is first
-    for path in paths[1:]:
-        curves.get(path)
-    assert curves.get(paths[0]) is not first
+def test_the_csv_is_that_of_the_moment_at_which_it_was_asked_for(log: Path) -> None:
+    writer = write_training(log, [1.0] * 100)
+    curve = read(log)
+    lines = curve.csv()
+    write_points(writer, [2.0] * 100, after=100)
+    curve.read_on()
+    assert len("".join(lines).splitlines()) == 101
 
-    write_training(paths[1], [1.0] * 5000)
+
+GOOD = {"step": [3], "epoch": [0.03], "loss": [1.0], "learning_rate": [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("type", "fields"),
+    [
+        ("train", {}),
+        ("train", GOOD | {"loss": [1.0, 2.0]}),
+        ("train", GOOD | {"step": [3, 4], "epoch": [0.03, 0.04], "loss": [1.0, 2.0]}),
+        ("train", {name: values for name, values in GOOD.items() if name != "learning_rate"}),
+        ("train", GOOD | {"loss": ["many"]}),
+        ("train", GOOD | {"loss": [None]}),
+        ("train", GOOD | {"loss": [[1.0]]}),
+        ("train", GOOD | {"loss": 1.0}),
+        ("train", GOOD | {"loss": [10**400]}),
+        ("train", GOOD | {"step": ["nan"]}),
+        ("train", GOOD | {"step": [1]}),
+        ("train", GOOD | {"epoch": ["infinity"]}),
+        ("validation", {}),
+        ("validation", {"step": 1, "epoch": 0.01, "loss": [1.0]}),
+        ("network", {"epochs": 5}),
+        ("network", {"steps_per_epoch": "ten", "epochs": 5}),
+    ],
+)
+def test_a_damaged_event_is_passed_over_and_told_once(
+    log: Path, caplog: pytest.LogCaptureFixture, type: str, fields: dict
+) -> None:
+    writer = write_training(log, [5.0, 4.0], validate=False)
+    writer.write(type, **fields)
+    writer.write(type, **fields)
+    write_points(writer, [3.0, 2.0], after=2)
+    curve = read(log)
+    curve.read_on()
+    assert everything(curve)["train"]["loss"] == [5.0, 4.0, 3.0, 2.0]
+    assert everything(curve)["validation"]["loss"] == []
+    assert (curve.offset, curve.planned_steps) == (log.stat().st_size, STEPS_PER_EPOCH)
+    assert len(list(curve.csv())) == 2
+    assert curve.epochs(5)["epoch"] == [1]
+    assert len(caplog.messages) == 1
+    assert "damaged" in caplog.text
+
+
+def test_curves_are_kept_as_far_as_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{number}.jsonl" for number in range(6)]
+    for path in paths:
+        write_training(path, [1.0] * 5000)
+    curves = Curves()
+
+    def asked(path: Path) -> Curve:
+        with curves.read(path) as curve:
+            everything(curve, 10, 0.01)
+        return curve
+
+    size = asked(paths[0]).bytes
+    assert 5 * 8 * 5000 <= size < MOST_BYTES
+    monkeypatch.setattr("jobs.curves.MOST_BYTES", 3 * size)
+    kept = [asked(path) for path in paths]
+    assert [asked(path) is curve for path, curve in zip(paths[3:], kept[3:], strict=True)] == [True] * 3
+    assert asked(paths[0]) is not kept[0]
+
+    curves.forget(paths[5])
+    assert asked(paths[5]) is not kept[5]
+
+    monkeypatch.setattr("jobs.curves.MOST_BYTES", size // 2)
+    alone = asked(paths[1])
+    assert asked(paths[1]) is alone, "one that is too large alone stays"
+
+
+def test_threads_share_a_curve(log: Path) -> None:
+    write_training(log, [1.0] * 5000)
+    curves = Curves()
 
     def ask() -> None:
-        curve = curves.get(paths[1])
-        with curve.lock:
-            curve.read_on()
+        with curves.read(log) as curve:
             everything(curve, 10, 0.01)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
@@ -219,4 +287,5 @@ def test_few_curves_are_kept_and_threads_share_one(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert everything(curves.get(paths[1]))["points"] == 5000
+    with curves.read(log) as curve:
+        assert everything(curve)["points"] == 5000
