@@ -20,7 +20,6 @@ blueprint = Blueprint("job_actions", __name__)
 PUBLISHED_FILES = ("mean.jpg",)
 LOG_PAGE_BYTES = 100_000
 EVENTS_PAGE_BYTES = 1_000_000
-MUCH = 16_000_000
 TYPE = re.compile(r"[a-z_]{1,40}")
 
 
@@ -50,12 +49,9 @@ def events(job_id: str) -> ResponseReturnValue:
     # Read after the state, so that a job that has ended has told all.
     state = status_of(job_view(job_id))
     without, latest = _types("without"), _types("latest")
-    # What is left out costs little to read.
-    limit = MUCH if without or latest else EVENTS_PAGE_BYTES
-    since = _offset("since")
-    if "until" in request.args:
-        limit = max(0, min(limit, _offset("until") - since))
-    page = read_events(services().scheduler.folder(job_id).events, since, limit, without, latest)
+    until = _offset("until") if "until" in request.args else None
+    path = services().scheduler.folder(job_id).events
+    page = read_events(path, _offset("since"), EVENTS_PAGE_BYTES, without, latest, until)
     return jsonify(events=page.events, since=page.since, next=page.next, more=page.more, status=state)
 
 

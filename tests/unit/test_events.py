@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.events import EventWriter, all_events, in_words, read_events
+from jobs.events import EventPage, EventWriter, all_events, in_words, read_events
 
 
 @pytest.fixture
@@ -70,6 +70,34 @@ def test_a_long_log_comes_in_pages_that_lose_nothing(log: Path) -> None:
         seen += [event["number"] for event in page.events]
         since, more = page.next, page.more
     assert seen == list(range(500))
+
+
+def test_a_page_is_as_long_as_what_is_wanted_of_it(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = EventWriter(log)
+    for number in range(1000):
+        writer.write("train", number=number)
+        writer.write("progress", number=number)
+    writer.write("message", text="end")
+    page = read_events(log, limit_bytes=1000, without=("other",))
+    assert len(page.events) < 30, "a type that is not there makes no page longer"
+    assert page.more
+    page = read_events(log, limit_bytes=1000, without=("train",), latest=("progress",))
+    assert [event.get("number") for event in page.events] == [999, None]
+    assert (page.next, page.more) == (log.stat().st_size, False)
+    monkeypatch.setattr("jobs.events.MOST_PASSED_OVER", 500)
+    page = read_events(log, without=("train", "progress", "message"))
+    assert (page.events, page.more) == ([], True)
+    assert 500 <= page.next < 700
+
+
+def test_a_page_ends_where_it_was_asked_to(log: Path) -> None:
+    writer = EventWriter(log)
+    writer.write("one")
+    end = log.stat().st_size
+    writer.write("two")
+    page = read_events(log, until=end)
+    assert ([event["type"] for event in page.events], page.next, page.more) == (["one"], end, True)
+    assert read_events(log, end, until=end) == EventPage([], end, end, False)
 
 
 def test_a_line_longer_than_a_page_is_read_whole(log: Path) -> None:

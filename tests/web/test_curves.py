@@ -101,6 +101,16 @@ def test_events_without_points_and_the_last_of_those_that_pass(site: Site, model
     assert (half["events"], half["next"], half["more"]) == ([], answer["next"], False)
 
 
+def test_the_curve_of_a_deleted_model_is_forgotten(site: Site) -> None:
+    job_id = site.done(site.make_model(train_epochs="1", live_layers="0"))
+    curve(site, job_id)
+    with site.services.curves.read(site.folder(job_id).events) as before:
+        assert before.train.size
+    assert site.client.delete(f"/jobs/{job_id}").status_code == 200
+    with site.services.curves.read(site.folder(job_id).events) as after:
+        assert after is not before
+
+
 def test_types_that_are_none_are_refused(site: Site, model: str) -> None:
     answer = site.client.get(f"/jobs/{model}/events?without=train;x")
     assert answer.status_code == 400
