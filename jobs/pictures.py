@@ -132,7 +132,9 @@ def draw(
         height, width = opacity.shape
         png = _png(Image.fromarray(colours if opacity.all() else np.dstack([colours, opacity])))
         return Picture(png, width, height, _number(low), _number(high), "rgb", None)
-    levels = _mosaic(_to_levels(tiles.pixels, low, high, LEVELS), TRANSPARENT)
+    # What is no number has no colour: the page shows through, and its cell says null.
+    coloured = np.where(np.isnan(tiles.pixels), np.uint8(TRANSPARENT), _to_levels(tiles.pixels, low, high, LEVELS))
+    levels = _mosaic(coloured, TRANSPARENT)
     height, width = levels.shape
     is_given = with_values and width * height <= MOST_VALUES_GIVEN
     values = _values(_mosaic(tiles.pixels.astype(np.float64), np.nan)) if is_given else None
@@ -151,8 +153,9 @@ def draw_image(image: Bytes) -> Picture:
 
 
 def finite_limits(array: Floats) -> tuple[float, float]:
+    """The lowest and the highest finite value; NaN where there is none."""
     finite = array[np.isfinite(array)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
 
 
 def _mosaic(tiles: NDArray[Number], gap_value: float) -> NDArray[Number]:
@@ -172,7 +175,6 @@ def _to_levels(values: Floats, low: float, high: float, levels: int) -> Bytes:
     span = high - low
     if span <= 0 or not math.isfinite(span):
         return np.zeros(values.shape, np.uint8)
-    # NaN has no colour of its own: it is drawn as the lowest value, and its cell says null.
     with np.errstate(over="ignore"):
         scaled = np.nan_to_num((values.astype(np.float64) - low) * ((levels - 1) / span), nan=0.0)
     pixels: Bytes = np.clip(scaled + 0.5, 0, levels - 1).astype(np.uint8)

@@ -97,7 +97,8 @@ def main_pictures(
     limits = None
     if compared:
         both = [finite_limits(target), finite_limits(output)]
-        limits = (min(low for low, _ in both), max(high for _, high in both))
+        # Of the one that has finite values, if only one has.
+        limits = (float(np.fmin.reduce([low for low, _ in both])), float(np.fmax.reduce([high for _, high in both])))
     # A dataset of floats has a range of its own.
     original = draw_image(image) if image.dtype == np.uint8 else draw(image, colormap)
     shown = [
@@ -128,6 +129,8 @@ def _shown(key: str, title: str, caption: str, picture: Picture) -> dict[str, An
 
 def _range(values: Floats) -> str:
     low, high = finite_limits(values)
+    if math.isnan(low):
+        return "no finite value"
     return f"{low:.4g} to {high:.4g}"
 
 

@@ -4,6 +4,7 @@ All cores are fastest on a quiet machine. When anything else runs, torch's threa
 core, and a step may take ten times as long; and a small network is faster with a few of many cores. So it is tried out.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -13,16 +14,21 @@ from torch import Tensor
 
 from jobs.training.step import Step
 
-TRIAL_SECONDS = 0.1
-# A step that takes longer than this is a trial of its own.
+# A look at some numbers is so many short trials of each, in turns. The best one counts: the system takes a core away now
+# and then, and a number must not be judged by that.
+TRIAL_SECONDS = 0.12
+TRIALS = 3
+# A step that takes longer than this is trial enough.
 LONG_STEP_SECONDS = 2.0
+# The first steps of a training say nothing about the others.
+WARM_UP_SECONDS = 0.5
 FIRST_REST_SECONDS = 4.0
 LONGEST_REST_SECONDS = 60.0
 WINDOW_SECONDS = 0.5
-# Slower than this share of what was measured, and the machine has changed: try again at once.
-SLOWED_DOWN = 0.75
-# Fewer threads than a number that is slower than this share of the best are not tried.
-HOPELESS = 0.7
+# Slower than this share of what was measured, and the machine has changed: look again at once.
+SLOWED_DOWN = 0.7
+# A number that is slower than this share of the best gets no second trial, and fewer threads than that none at all.
+HOPELESS = 0.6
 
 
 def cores() -> int:
@@ -47,14 +53,13 @@ class ThreadChoice:
     def __init__(self, numbers: list[int], set_threads: Callable[[int], None] = torch.set_num_threads) -> None:
         self._numbers = numbers
         self._set_threads = set_threads
-        self._rest = FIRST_REST_SECONDS
-        self._rested = 0.0
+        self._rest, self._rested = WARM_UP_SECONDS, 0.0
         self._settled: int | None = None
         self._rates: dict[int, float] = {}
         self._to_try: list[int] = []
         self._is_first, self._steps, self._seconds = True, 0, 0.0
         self.threads = numbers[0]
-        self._try(numbers)
+        self._use(numbers[0])
 
     def note(self, seconds: float) -> None:
         """A step took so long."""
@@ -71,25 +76,33 @@ class ThreadChoice:
             self._look_at_window()
 
     def _finish_trial(self) -> None:
-        rate = self._steps / self._seconds
-        self._rates[self._to_try.pop(0)] = rate
-        if rate < HOPELESS * max(self._rates.values()):
-            self._to_try.clear()
+        number, rate = self._to_try.pop(0), self._steps / self._seconds
+        self._rates[number] = max(rate, self._rates.get(number, 0.0))
+        if self._seconds >= LONG_STEP_SECONDS:
+            self._to_try = [other for other in self._to_try if other != number]
+        enough = HOPELESS * max(self._rates.values())
+        fewest = number if self._rates[number] < enough else 0
+        self._to_try = [
+            other for other in self._to_try if other > fewest and self._rates.get(other, math.inf) >= enough
+        ]
         self._next_trial()
 
     def _look_at_window(self) -> None:
         self._rested += self._seconds
-        has_slowed_down = self._steps / self._seconds < SLOWED_DOWN * self._rates[self.threads]
+        rate = self._steps / self._seconds
         self._steps, self._seconds = 0, 0.0
-        if has_slowed_down:
+        if self._settled is None:
+            if self._rested >= self._rest:
+                self._look(self._numbers)
+        elif rate < SLOWED_DOWN * self._rates[self._settled]:
             self._settled = None
-            self._try(self._numbers)
+            self._look(self._numbers)
         elif self._rested >= self._rest:
             place = self._numbers.index(self.threads)
-            self._try(self._numbers[max(0, place - 1) : place + 2])
+            self._look(self._numbers[max(0, place - 1) : place + 2])
 
-    def _try(self, numbers: list[int]) -> None:
-        self._to_try = list(numbers)
+    def _look(self, numbers: list[int]) -> None:
+        self._to_try = numbers * TRIALS
         self._rates = {}
         self._next_trial()
 

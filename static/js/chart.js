@@ -58,6 +58,9 @@ function drawMark(plot, { at, strong }) {
   ctx.restore();
 }
 
+/** One value makes no line: it is a dot. */
+const isAlone = (plot, seriesIndex) => plot.data[seriesIndex].filter((value) => value != null).length === 1;
+
 /**
  * series: [{label, colour: "--series-train", dash: [6, 4] | null, points: bool}]; the container's height is the CSS's.
  * onCursor(values | null): what lies under the pointer, one value per column.
@@ -136,7 +139,7 @@ export function lineChart(el, { series, xFormat = String, onCursor = null, onSel
           alpha: one.alpha ?? 1,
           dash: one.dash ?? undefined,
           spanGaps: true,
-          points: { show: one.points ? hasRoomForDots : false, size: 5, fill: colour("--surface") },
+          points: { show: one.points ? hasRoomForDots : isAlone, size: 5, fill: colour("--surface") },
         })),
       ],
       hooks: {

@@ -70,6 +70,9 @@ export function liveLayers(page) {
 
   function tell(problem) {
     const sentence = problem.name === "EncodingError" ? "A picture of this frame is damaged. Choose another frame." : problem.message;
+    // What stood here before is another frame's.
+    shown = null;
+    role(el, "frame").classList.add("missing");
     setText(role(el, "frame-error"), sentence);
     role(el, "frame-error").hidden = false;
   }
@@ -78,6 +81,7 @@ export function liveLayers(page) {
     role(el, "no-frames").hidden = true;
     role(el, "frame-error").hidden = true;
     role(el, "frame").hidden = false;
+    role(el, "frame").classList.remove("missing");
     setText(role(el, "frame-image"), imageName(shown.image));
     el.dataset.frame = shown.frame;
     // What is folded away is drawn when it is opened.

@@ -43,6 +43,14 @@ export function lossCurves(page) {
     }
   }
 
+  // A page that was opened before the training began knows no average yet, and one over few steps is none.
+  let averageAskedAt = 0;
+  function askForAverage() {
+    if (state.smoothing === 0 || points.window() !== null || points.counts.points <= 2 * averageAskedAt + 20) return;
+    averageAskedAt = points.counts.points;
+    refineSoon();
+  }
+
   let latestAsk = 0;
   /** Finer points of what one looks at, and what lies outside of it; the whole where one looks at all. */
   async function refine() {
@@ -77,7 +85,11 @@ export function lossCurves(page) {
       else if (!(zoom.x[1] - zoom.x[0] > (last - first) * 1e-7)) return;
     }
     state.zoom = zoom;
-    if (!zoom.x) points.dropDetail();
+    if (!zoom.x) {
+      points.dropDetail();
+      // They were those of what was zoomed into.
+      if (!state.clip) state.outliers = null;
+    }
     showZoom();
     draw();
     if (zoom.x ? !points.isWhole() || state.clip : state.clip) refineSoon();
@@ -133,7 +145,7 @@ export function lossCurves(page) {
 
   function showSmoothing() {
     const window = points.window();
-    setText(role(el, "smoothing-window"), state.smoothing === 0 || window === null ? "off" : `${count(Math.round(window))} steps`);
+    setText(role(el, "smoothing-window"), state.smoothing === 0 ? "off" : window === null ? "few steps" : `${count(Math.round(window))} steps`);
   }
 
   function showChoices() {
@@ -219,6 +231,7 @@ export function lossCurves(page) {
     draw() {
       draw();
       if (state.clip) freshenOutliers();
+      askForAverage();
       const { train, validation } = points.latest();
       if (train !== null) setText(role(page, "train-loss"), number(train));
       if (validation !== null) setText(role(page, "validation-loss"), number(validation));

@@ -20,6 +20,10 @@ export function mount(el) {
     error.hidden = true;
   }
 
+  // A picture of a kind that browsers do not show may still be tested.
+  preview.addEventListener("error", () => {
+    preview.hidden = true;
+  });
   mountDrop(role(el, "drop"), showPreview);
   path.addEventListener("input", () => {
     error.hidden = true;

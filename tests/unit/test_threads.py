@@ -1,6 +1,7 @@
 """Which number of threads a training on the CPU takes, on machines that are made up."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -66,6 +67,21 @@ def test_a_machine_that_gets_busy_is_met_with_fewer_threads_at_once_and_back_lat
     machine.seconds = lambda threads: 0.003 / threads
     machine.run(2 * LONGEST_REST_SECONDS)
     assert machine.most_used() == 2
+
+
+def test_a_core_that_is_taken_away_now_and_then_changes_nothing() -> None:
+    """A number of threads is not judged by the moment in which it was tried."""
+    random = Random(1)
+
+    def seconds(threads: int) -> float:
+        # Ten times a second the system needs a core, and all threads wait for the one that had it.
+        stall = 0.02 if threads == 2 and random.random() < 0.016 else 0.0
+        return 0.0022 / threads + 0.0005 + stall
+
+    machine = Machine([2, 1], seconds)
+    machine.run(2)
+    machine.run(300)
+    assert machine.time_with[2] > 0.9 * 300
 
 
 def test_long_steps_are_tried_too() -> None:
