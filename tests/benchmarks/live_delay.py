@@ -57,7 +57,7 @@ def delays_of_steps(bench: Bench, visitors: int) -> list[float]:
     try:
         with open_pages(bench.site.url, job.id, visitors - 1), chromium_page(LISTEN) as page:
             page.goto(f"{bench.site.url}/models/{job.id}")
-            page.wait_for_function("Number(document.querySelector('[data-points]').dataset.points) > 0")
+            page.locator("[data-points]:not([data-points='0'])").wait_for(state="attached")
             page.evaluate("() => { window.messages = []; }")
             page.wait_for_timeout(1000 * bench.scale.seconds_watched)
             messages: list[tuple[float, str]] = page.evaluate("() => window.messages")
