@@ -92,8 +92,12 @@ def test_what_is_no_number_is_null():
     picture = draw(np.array([1.0, np.nan, np.inf, 3.0]), "jet")
     assert (picture.minimum, picture.maximum) == (1, 3)
     assert picture.values == [[1, None], [None, 3]]
+    # It has no colour either, which would look like a value: the page shows through.
+    opacity = pixels_of(picture)[..., 3]
+    assert opacity.tolist() == [[255, 0], [255, 255]]
     nothing = draw(np.full(4, np.nan), "jet")
-    assert (nothing.minimum, nothing.maximum) == (0, 0)
+    assert (nothing.minimum, nothing.maximum) == (None, None)
+    assert not pixels_of(nothing)[..., 3].any()
 
 
 def test_equal_values_have_one_colour():
