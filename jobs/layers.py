@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 
 from jobs.networks.names import layer_name
 from jobs.networks.tracing import LayerCall
-from jobs.pictures import Pen, Picture
+from jobs.pictures import Floats, Pen, Picture, finite_or_none
 
-Floats = NDArray[np.floating[Any]]
 Kind = Literal["activations", "weights", "bias"]
 Histogram = dict[str, list[float] | list[int]]
 
@@ -95,7 +94,9 @@ def statistics(array: Floats) -> Statistics:
         # Not a dot product: for that numpy wakes a thread on every core.
         squares += float(np.square(block, out=block).sum())
     std = math.sqrt(squares / values.size)
-    return Statistics(shape, _number(mean), _number(std), low, high, bins.as_histogram(counts), not_finite)
+    return Statistics(
+        shape, finite_or_none(mean), finite_or_none(std), low, high, bins.as_histogram(counts), not_finite
+    )
 
 
 class _Bins:
@@ -119,10 +120,6 @@ class _Bins:
 
     def as_histogram(self, counts: NDArray[np.int64]) -> Histogram | None:
         return {"edges": self._edges.tolist(), "counts": counts.tolist()} if self._fit else None
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def layer_rows(
@@ -177,7 +174,7 @@ def weight_rows(
         title = name if part.path in ("weight", "bias") else f"{name} {part.path}"
         is_drawn = not (isinstance(call.module, nn.Linear) and kind == "weights")
         of_layer = {"parameters": total, "units": units, "dead_units": dead} if not rows else {}
-        norm = None if part.gradient_norm is None else _number(float(part.gradient_norm))
+        norm = None if part.gradient_norm is None else finite_or_none(float(part.gradient_norm))
         array = array_of(part.values)
         rows.append(_row(call.index, title, kind, array, pen, is_drawn, gradient_norm=norm, **of_layer))
     return rows

@@ -131,14 +131,16 @@ def draw(
         opacity = _mosaic(np.full(tiles.pixels.shape[:3], OPAQUE, np.uint8), 0)
         height, width = opacity.shape
         png = _png(Image.fromarray(colours if opacity.all() else np.dstack([colours, opacity])))
-        return Picture(png, width, height, _number(low), _number(high), "rgb", None)
+        return Picture(png, width, height, finite_or_none(low), finite_or_none(high), "rgb", None)
     # What is no number has no colour: the page shows through, and its cell says null.
     coloured = np.where(np.isnan(tiles.pixels), np.uint8(TRANSPARENT), _to_levels(tiles.pixels, low, high, LEVELS))
     levels = _mosaic(coloured, TRANSPARENT)
     height, width = levels.shape
     is_given = with_values and width * height <= MOST_VALUES_GIVEN
     values = _values(_mosaic(tiles.pixels.astype(np.float64), np.nan)) if is_given else None
-    return Picture(_palette_png(levels, colormap), width, height, _number(low), _number(high), colormap, values)
+    return Picture(
+        _palette_png(levels, colormap), width, height, finite_or_none(low), finite_or_none(high), colormap, values
+    )
 
 
 def draw_image(image: Bytes) -> Picture:
@@ -156,6 +158,11 @@ def finite_limits(array: Floats) -> tuple[float, float]:
     """The lowest and the highest finite value; NaN where there is none."""
     finite = array[np.isfinite(array)]
     return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value as strict JSON can hold it."""
+    return value if math.isfinite(value) else None
 
 
 def _mosaic(tiles: NDArray[Number], gap_value: float) -> NDArray[Number]:
@@ -228,10 +235,6 @@ def _with_six_digits(values: Floats) -> Floats:
     up, down = 10.0 ** np.clip(digits, 0, 300), 10.0 ** np.clip(-digits, 0, 300)
     rounded: Floats = np.rint(values * up / down) / up * down
     return rounded
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _palette_png(levels: Bytes, colormap: Colormap) -> str:

@@ -19,12 +19,12 @@ from jobs.building import cropped_shape
 from jobs.errors import BadNetwork, LayerscopeError, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
-from jobs.layers import Floats, LayerRow, array_of, layer_rows, weight_rows, weights_of
+from jobs.layers import LayerRow, array_of, layer_rows, weight_rows, weights_of
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.contract import Network, NetworkParams, build_network
 from jobs.networks.pipes import PrivatePipes
 from jobs.networks.tracing import LayerCall
-from jobs.pictures import Colormap, Pen
+from jobs.pictures import Colormap, Floats, Pen
 from jobs.registry import parse_spec
 from jobs.showing import pass_through, read_image, show
 from jobs.training.checkpoints import load_snapshot
