@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 # Jobs that wait are looked through this often though nothing has changed: somebody may have removed a folder by hand.
-SECONDS_BETWEEN_LOOKS = 10.0
+SECONDS_BETWEEN_LOOKS_AT_QUEUE = 10.0
 STOP_GRACE_SECONDS = 20.0
 
 OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
@@ -206,7 +206,7 @@ class Scheduler:
         now = time.monotonic()
         if self._queue_changed.is_set() or now >= self._look_again_at:
             self._queue_changed.clear()
-            self._look_again_at = now + SECONDS_BETWEEN_LOOKS
+            self._look_again_at = now + SECONDS_BETWEEN_LOOKS_AT_QUEUE
             with self._turn:
                 self._look_through_queue()
 

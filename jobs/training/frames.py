@@ -26,7 +26,7 @@ from jobs.training.step import Precision
 from jobs.worker import WorkerJob
 
 SECONDS_BETWEEN_FRAMES = 10.0
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS_FOR_WORK = 0.2
 # What frames may take of the training's own time, and again of a core beside it: three percent where there is one core only.
 SHARE = 0.015
 # Before the share counts, so that a training of seconds has its frames, too.
@@ -114,7 +114,7 @@ class Frames:
         now = self._clock()
         if now < self._next_look:
             return
-        self._next_look = now + SECONDS_BETWEEN_LOOKS
+        self._next_look = now + SECONDS_BETWEEN_LOOKS_FOR_WORK
         if self._camera is None:
             self._begin()
             return

@@ -14,7 +14,7 @@ from jobs.pins import Pin, pinned_file, read_pin
 from jobs.showing import read_image
 from jobs.storage.arrays import open_split
 
-SECONDS_BETWEEN_LOOKS = 0.75
+SECONDS_BETWEEN_LOOKS_AT_PIN = 0.75
 
 Version = tuple[int, int]
 
@@ -88,7 +88,7 @@ class PinWatch:
     def newly_pinned(self, now: float) -> PinnedImage | None:
         """The new image, once, when it is loaded; UserError, once, when it cannot be."""
         if now >= self._next_look:
-            self._next_look = now + SECONDS_BETWEEN_LOOKS
+            self._next_look = now + SECONDS_BETWEEN_LOOKS_AT_PIN
             version = self._images.version()
             if version != self._seen and self._loading is None:
                 self._seen = version
