@@ -18,8 +18,8 @@ VANISHED = 1e-7
 
 
 @dataclass(frozen=True)
-class Warning:
-    """`layer` is the index of a call; None when it is about the whole network."""
+class Finding:
+    """One thing that is wrong. `layer` is the index of a call; None when it is about the whole network."""
 
     layer: int | None
     text: str
@@ -40,27 +40,27 @@ class State:
     learning_rate: float | None
 
 
-def diagnose(state: State) -> list[Warning]:
+def diagnose(state: State) -> list[Finding]:
     """All that is wrong, what is to blame for the rest first; an empty list for a healthy network."""
     broken = _not_finite(state.rows)
     if broken is not None:
         return [broken]
     found = list(_dead(state))
     if state.output_is_constant:
-        found.append(Warning(None, "The output is the same for every image."))
+        found.append(Finding(None, "The output is the same for every image."))
     return [*found, *_gradients(state)]
 
 
-def _not_finite(rows: Sequence[LayerRow]) -> Warning | None:
+def _not_finite(rows: Sequence[LayerRow]) -> Finding | None:
     # Weights first: what layers give is NaN because of them.
     row = next((row for row in sorted(rows, key=lambda row: row.kind == "activations") if row.not_finite), None)
     if row is None:
         return None
     verb = "gives values" if row.kind == "activations" else "has weights"
-    return Warning(row.index, f"{row.name} {verb} that are not finite (NaN or infinity).")
+    return Finding(row.index, f"{row.name} {verb} that are not finite (NaN or infinity).")
 
 
-def _dead(state: State) -> Iterable[Warning]:
+def _dead(state: State) -> Iterable[Finding]:
     names = {row.index: row.name for row in reversed(state.rows)}
     for layer in state.dead:
         is_code = state.code is not None and state.code in (layer.call, *layer.fed_by)
@@ -71,32 +71,32 @@ def _dead(state: State) -> Iterable[Warning]:
         index = layer.fed_by[-1] if layer.fed_by else layer.call
         whose = "code units" if is_code else f"units of {names[index]}"
         does = "never fire" if layer.dead == layer.silent else "give the same value for every image"
-        yield Warning(index, f"{layer.dead} of {layer.units} {whose} {does}.")
+        yield Finding(index, f"{layer.dead} of {layer.units} {whose} {does}.")
         if layer.dead == layer.units:
             # What comes after it is the same for every image, too, and not to blame.
             return
 
 
-def _gradients(state: State) -> Iterable[Warning]:
+def _gradients(state: State) -> Iterable[Finding]:
     """Matrices and filters count: single weights of norms and biases may rest."""
     learning = [row for row in state.rows if row.gradient_norm is not None and len(row.shape) > 1]
     moved = [row for row in learning if row.gradient_norm]
     if learning and not moved:
-        yield Warning(None, "No gradient reached any layer in the last step: nothing is learnt.")
+        yield Finding(None, "No gradient reached any layer in the last step: nothing is learnt.")
         return
     none = [row for row in learning if not row.gradient_norm]
     if none:
-        yield Warning(none[0].index, f"No gradient reached {_names(none)} in the last step.")
+        yield Finding(none[0].index, f"No gradient reached {_names(none)} in the last step.")
         return
     strengths = [(row, (row.gradient_norm or 0) / norm) for row in moved if (norm := _norm(row))]
     strongest = max((strength for _, strength in strengths), default=0.0)
     weak = [row for row, strength in strengths if strength < VANISHED * strongest]
     if weak:
-        yield Warning(weak[0].index, f"Hardly any gradient reaches {_names(weak)}: too little to learn from.")
+        yield Finding(weak[0].index, f"Hardly any gradient reaches {_names(weak)}: too little to learn from.")
     strong = [row for row, strength in strengths if strength * (state.learning_rate or 0) > 1]
     if strong:
         text = f"A step changes {_names(strong)} by more than its own size. Try a lower learning rate."
-        yield Warning(strong[0].index, text)
+        yield Finding(strong[0].index, text)
 
 
 def _norm(row: LayerRow) -> float:
