@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ log = logging.getLogger(__name__)
 
 # Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
 SECONDS_BEFORE_NEXT_SPARE = 10.0
+SPARE_LOG = "spare-"
+# Of what a spare said, so much belongs in an error: where a fault was, and which.
+LAST_LINES = 3
 
 # What of the server's environment a child may see: what finds programs, libraries and GPUs, and no secrets.
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES", "CUDA_HOME",
@@ -60,7 +64,70 @@ class Order:
         return json.dumps(order | {"folder": str(self.folder)}).encode()
 
 
-class Spares:
+class ChildProcess(subprocess.Popen[bytes]):
+    """A process with an order. `said_as_spare` is its log until it takes that, if it waited as a spare."""
+
+    said_as_spare: Path | None = None
+
+    def words_before_order(self) -> str | None:
+        """What it said last, if it ended as a spare that had not yet taken its order; else None."""
+        # It removes this log when it takes the order.
+        if self.said_as_spare is None or not self.said_as_spare.exists():
+            return None
+        lines = self.said_as_spare.read_text(errors="replace").split("\n")
+        return " ".join([line.strip() for line in lines if line.strip()][-LAST_LINES:])
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A process that waits for its order, and the line on which that comes."""
+
+    process: ChildProcess
+    orders: socket.socket
+
+    def take(self, order: Order, streams: tuple[int, int, int]) -> ChildProcess | None:
+        """The process with this order; None when it has died meanwhile."""
+        with self.orders:
+            if self.process.poll() is None:
+                try:
+                    socket.send_fds(self.orders, [order.as_json()], [*streams, *order.kept])
+                except OSError:
+                    signal_group(self.process.pid, signal.SIGKILL)
+                    self.process.wait()
+                else:
+                    return self.process
+        log.warning(
+            "The spare process was gone (%s). It said last: %s",
+            self.process.returncode,
+            self.process.words_before_order(),
+        )
+        return None
+
+    def end(self) -> None:
+        self.orders.close()
+        signal_group(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.said_as_spare is not None:
+            self.process.said_as_spare.unlink(missing_ok=True)
+
+
+def start_spare(scratch: Path) -> Spare:
+    """A process that imports torch and then waits for its order. Until it has that, `scratch` is its home."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        descriptor, said = tempfile.mkstemp(".log", SPARE_LOG, scratch)
+        with its, os.fdopen(descriptor, "wb") as log, Path(os.devnull).open("rb") as nothing:
+            order = Order("jobs.spare", (said,), scratch, child_environment(scratch, None), (its.fileno(),))
+            process = start_process(order, nothing.fileno(), log.fileno(), log.fileno())
+    except OSError:
+        ours.close()
+        raise
+    process.said_as_spare = Path(said)
+    return Spare(process, ours)
+
+
+class Launcher:
     """Starts children. One process waits with torch imported and nothing loaded, and becomes the next child that needs it.
 
     It knows no job until it gets its order, and does that one only. `stdin`, `stdout` and `stderr` are descriptors.
@@ -69,9 +136,12 @@ class Spares:
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
         self._lock = threading.Lock()
-        self._waiting: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._spare: Spare | None = None
         self._next: threading.Timer | None = None
         self._closed = False
+        # What the spares of an earlier server left: those that took their orders have removed theirs.
+        for left in scratch.glob(f"{SPARE_LOG}*.log"):
+            left.unlink(missing_ok=True)
 
     def prepare(self, seconds: float = 0.0) -> None:
         """Start a spare after so many seconds, if none waits by then."""
@@ -85,29 +155,19 @@ class Spares:
     def _start_spare(self) -> None:
         with self._lock:
             self._next = None
-            if self._closed or self._waiting is not None:
+            if self._closed or self._spare is not None:
                 return
-            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
-                self._scratch.mkdir(parents=True, exist_ok=True)
-                with its, (self._scratch / "spare.log").open("wb") as said, Path(os.devnull).open("rb") as nothing:
-                    environment = child_environment(self._scratch, None)
-                    order = Order("jobs.spare", (), self._scratch, environment, (its.fileno(),))
-                    process = start_process(order, nothing.fileno(), said.fileno(), said.fileno())
+                self._spare = start_spare(self._scratch)
             except OSError:
                 # No spare, no harm: the next child starts from nothing.
                 log.exception("No spare process could be started.")
-                ours.close()
-            else:
-                self._waiting = (process, ours)
 
-    def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         """The child at work on this order: the spare if there is one, else a new process."""
         with self._lock:
-            waiting, self._waiting = self._waiting, None
-        process = None
-        if waiting is not None:
-            process = _hand_over(*waiting, order, (stdin, stdout, stderr))
+            spare, self._spare = self._spare, None
+        process = None if spare is None else spare.take(order, (stdin, stdout, stderr))
         self.prepare(SECONDS_BEFORE_NEXT_SPARE)
         return process or start_process(order, stdin, stdout, stderr)
 
@@ -115,35 +175,16 @@ class Spares:
         """End the spare. What it had become before is no spare any more and goes on."""
         with self._lock:
             self._closed = True
-            waiting, self._waiting = self._waiting, None
+            spare, self._spare = self._spare, None
             if self._next is not None:
                 self._next.cancel()
-        if waiting is not None:
-            process, orders = waiting
-            orders.close()
-            signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+        if spare is not None:
+            spare.end()
 
 
-def _hand_over(
-    spare: subprocess.Popen[bytes], orders: socket.socket, order: Order, streams: tuple[int, int, int]
-) -> subprocess.Popen[bytes] | None:
-    """The spare with its order; None when it has died meanwhile."""
-    with orders:
-        if spare.poll() is None:
-            try:
-                socket.send_fds(orders, [order.as_json()], [*streams, *order.kept])
-            except OSError:
-                signal_group(spare.pid, signal.SIGKILL)
-                spare.wait()
-            else:
-                return spare
-    log.warning("The spare process was gone (%s). What it said is in spare.log.", spare.returncode)
-    return None
-
-
-def start_process(order: Order, stdin: int, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+def start_process(order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
+    """A new process for this order."""
+    return ChildProcess(
         [sys.executable, "-P", "-m", order.module, *order.arguments, *map(str, order.kept)],
         stdin=stdin,
         stdout=stdout,

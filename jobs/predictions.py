@@ -6,7 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from jobs.children import Spares
+from jobs.children import Launcher
 from jobs.errors import BadNetwork, ChildEnded, LayerscopeError
 from jobs.folder import JobFolder
 from jobs.processes import LineProcess
@@ -24,18 +24,18 @@ LOG_TAIL_BYTES = 4000
 class WarmPredictor:
     """A predictor process and the turn to speak to it."""
 
-    def __init__(self, spares: Spares, model: JobFolder, dataset: JobFolder) -> None:
+    def __init__(self, launcher: Launcher, model: JobFolder, dataset: JobFolder) -> None:
         self.turn = threading.Lock()
         with (model.path / "predictor.log").open("ab") as log:
             arguments = [str(model.path), str(dataset.path)]
-            self.process = LineProcess(spares, "jobs.predictor", arguments, model.path, log)
+            self.process = LineProcess(launcher, "jobs.predictor", arguments, model.path, log)
 
 
 class Predictions:
     """Answers "Test One". The least recently used predictor makes room for a new one."""
 
-    def __init__(self, spares: Spares) -> None:
-        self._spares = spares
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
         self._lock = threading.Lock()
         self._warm: OrderedDict[str, WarmPredictor] = OrderedDict()
 
@@ -70,7 +70,7 @@ class Predictions:
         with self._lock:
             warm = self._warm.get(model.id)
             if warm is None or not warm.process.alive:
-                warm = self._warm[model.id] = WarmPredictor(self._spares, model, dataset)
+                warm = self._warm[model.id] = WarmPredictor(self._launcher, model, dataset)
             self._warm.move_to_end(model.id)
             surplus = [self._warm.popitem(last=False)[1] for _ in range(len(self._warm) - WARM_PREDICTORS)]
         for old in surplus:
@@ -97,14 +97,14 @@ class Predictions:
             self.forget(model_id)
 
 
-def check_network(spares: Spares, request: dict[str, Any], scratch: Path) -> dict[str, Any]:
+def check_network(launcher: Launcher, request: dict[str, Any], scratch: Path) -> dict[str, Any]:
     """Build the pasted network in a process of its own and try it with one small batch.
 
     Returns its layers; raises BadNetwork with the line that is to blame.
     """
     # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
     with (scratch / "check.log").open("w+b") as said:
-        check = LineProcess(spares, "jobs.network_check", [], scratch, said)
+        check = LineProcess(launcher, "jobs.network_check", [], scratch, said)
         try:
             answer = _ask(check, {**request, "seconds": CHECK_SECONDS}, CHECK_SECONDS + CHECK_GRACE_SECONDS)
         except LayerscopeError:

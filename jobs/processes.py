@@ -4,29 +4,28 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.children import Order, Spares, child_environment, signal_group, start_process
+from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group, start_process
 from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 
 
-def start_worker(folder: JobFolder, device: str | None, spares: Spares | None = None) -> subprocess.Popen[bytes]:
+def start_worker(folder: JobFolder, device: str | None, launcher: Launcher | None = None) -> ChildProcess:
     """Start the worker of a job. It inherits the job's lock, so that there is no moment in which nobody holds it.
 
-    `spares`: where a process with torch comes from, for jobs that need it. Raises EnvironmentFault when another worker
+    `launcher` may have a process with torch ready, for jobs that need it. Raises EnvironmentFault when another worker
     holds the lock, or when no process can be started.
     """
     lock = take_lock(folder.lock)
     if lock is None:
         raise EnvironmentFault("Another worker is still at work on this job.")
-    start = start_process if spares is None else spares.start
+    start = start_process if launcher is None else launcher.start
     with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
         environment = child_environment(folder.path, device)
         order = Order("jobs.worker", (str(folder.path),), folder.path, environment, (lock.fileno(),))
@@ -43,18 +42,27 @@ def out_of_memory_kills() -> int:
     return 0
 
 
-def ending_in_words(returncode: int | None, killed_for_memory: bool) -> str:
-    """Why a child ended that did not say so itself. None: it was not ours to wait for."""
+def ending_in_words(returncode: int | None, killed_for_memory: bool, words_before_order: str | None = None) -> str:
+    """Why a child ended that did not say so itself. No return code: it was not ours to wait for.
+
+    `words_before_order` are what it said last when it had not even begun.
+    """
     if returncode is None:
         return "The worker ended without a word while the server was away. Its log has what it said last."
+    if killed_for_memory and returncode == -signal.SIGKILL:
+        return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
+    if words_before_order is not None:
+        how = f"status {returncode}" if returncode >= 0 else f"signal {-returncode}"
+        return (
+            f"Its process ended with {how} before it had begun with the work. Try it again. "
+            f"The process said last: {words_before_order or 'nothing.'}"
+        )
     if returncode == STATUS_CANNOT_WRITE:
         return DISK_FULL
     if returncode >= 0:
         return (
             f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last."
         )
-    if killed_for_memory and returncode == -signal.SIGKILL:
-        return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
     number = -returncode
     return SIGNALS_IN_WORDS.get(number) or f"Ended by signal {number} ({signal.strsignal(number) or 'unknown'})."
 
@@ -76,14 +84,16 @@ class LineProcess:
     Not thread-safe: whoever shares one takes turns.
     """
 
-    def __init__(self, spares: Spares, module: str, arguments: Sequence[str], scratch: Path, log: IO[bytes]) -> None:
+    def __init__(
+        self, launcher: Launcher, module: str, arguments: Sequence[str], scratch: Path, log: IO[bytes]
+    ) -> None:
         self._out_of_memory_kills = out_of_memory_kills()
         order = Order(module, tuple(arguments), scratch, child_environment(scratch, "cpu"))
         its_stdin, requests = os.pipe()
         answers, its_stdout = os.pipe()
         self._requests, self._answer_pipe = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
         try:
-            self._process = spares.start(order, its_stdin, its_stdout, log.fileno())
+            self._process = launcher.start(order, its_stdin, its_stdout, log.fileno())
         finally:
             os.close(its_stdin)
             os.close(its_stdout)
@@ -119,7 +129,10 @@ class LineProcess:
         if not line:
             returncode = self._process.wait()
             killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
-            raise ChildEnded(ending_in_words(returncode, killed_for_memory), returncode)
+            words = self._process.words_before_order()
+            ending = ending_in_words(returncode, killed_for_memory, words)
+            # What had not begun has run nothing of the user's.
+            raise ChildEnded(ending, returncode) if words is None else EnvironmentFault(ending)
         answer: dict[str, Any] = json.loads(line)
         return answer
 

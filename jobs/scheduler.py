@@ -3,7 +3,6 @@
 import logging
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.children import Spares, signal_group
+from jobs.children import ChildProcess, Launcher, signal_group
 from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import Event, EventPage, read_events
 from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
@@ -39,7 +38,7 @@ OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status
 class Child:
     """A worker that this server started or took up again. `process` is None for one that another server started."""
 
-    process: subprocess.Popen[bytes] | None
+    process: ChildProcess | None
     out_of_memory_kills: int
     kill_at: float | None = None
 
@@ -72,11 +71,11 @@ class Scheduler:
     Requests and rounds take turns at a job, so that nobody meets a job between two of its states.
     """
 
-    def __init__(self, jobs_dir: Path, store: Store, resources: Resources, spares: Spares | None = None) -> None:
+    def __init__(self, jobs_dir: Path, store: Store, resources: Resources, launcher: Launcher | None = None) -> None:
         self._jobs_dir = jobs_dir
         self._store = store
         self._resources = resources
-        self._spares = spares
+        self._launcher = launcher
         self._children: dict[str, Child] = {}
         self._waits_for: dict[str, str] = {}
         self._wanted_devices: dict[str, str] = {}
@@ -292,7 +291,8 @@ class Scheduler:
             status = Status.ABORTED
         else:
             killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
-            status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory)
+            words = child.process.words_before_order() if child.process else None
+            status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory, words)
         if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
             self.listeners.tell_change(job.id, "status")
         del self._children[job.id]
@@ -317,8 +317,8 @@ class Scheduler:
         running.append(self._store.get(job.id))
         try:
             # A dataset job needs no torch, and starts faster without it.
-            spares = self._spares if job.family == "model" else None
-            process = start_worker(self.folder(job.id), device, spares)
+            launcher = self._launcher if job.family == "model" else None
+            process = start_worker(self.folder(job.id), device, launcher)
         except (EnvironmentFault, OSError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"

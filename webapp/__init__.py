@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, g, url_for
 
-from jobs.children import Spares
+from jobs.children import Launcher
 from jobs.predictions import Predictions
 from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
@@ -33,9 +33,9 @@ def create_app(settings: Settings) -> Flask:
     settings.make_folders()
     store = Store(settings.database)
     resources = Resources(tuple(installed_gpus()))
-    spares = Spares(settings.spare_dir)
-    scheduler = Scheduler(settings.jobs_dir, store, resources, spares)
-    app.extensions["layerscope"] = Services(settings, store, resources, spares, scheduler, Predictions(spares))
+    launcher = Launcher(settings.spare_dir)
+    scheduler = Scheduler(settings.jobs_dir, store, resources, launcher)
+    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, Predictions(launcher))
     for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)

@@ -112,7 +112,7 @@ def visualize_network() -> ResponseReturnValue:
     }
     try:
         with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
-            return jsonify(check_network(services().spares, question, Path(scratch)))
+            return jsonify(check_network(services().launcher, question, Path(scratch)))
     except UserError as error:
         body = {"message": str(error), "type": type(error).__name__}
         place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}

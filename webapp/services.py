@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import current_app
 
-from jobs.children import Spares
+from jobs.children import Launcher
 from jobs.predictions import Predictions
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
@@ -25,7 +25,7 @@ class Services:
     settings: Settings
     store: Store
     resources: Resources
-    spares: Spares
+    launcher: Launcher
     scheduler: Scheduler
     predictions: Predictions
 
@@ -43,13 +43,13 @@ class Services:
     def start(self) -> None:
         """Begin to work: the queue, and a spare process once the first pages are out."""
         self.scheduler.start()
-        self.spares.prepare(SECONDS_BEFORE_FIRST_SPARE)
+        self.launcher.prepare(SECONDS_BEFORE_FIRST_SPARE)
 
     def close(self) -> None:
         """Stop what runs in this process. Workers go on."""
         self.scheduler.close()
         self.predictions.close()
-        self.spares.close()
+        self.launcher.close()
         self.store.close()
 
 

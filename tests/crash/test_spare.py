@@ -2,26 +2,34 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
 import pytest
 
-from jobs.children import Order, Spares, child_environment
+from jobs.children import Launcher, Order, child_environment
+from jobs.errors import EnvironmentFault
 from jobs.folder import lock_is_held
+from jobs.models.generic_image import GenericImageModelSpec
+from jobs.networks.starter import starter_network
+from jobs.predictions import check_network
 from jobs.processes import start_worker
+from jobs.resources import Resources
+from jobs.scheduler import Scheduler
+from jobs.statuses import Status
+from jobs.store import JobRecord, Store
 from tests.conftest import start_server, until
-from tests.unit.digits_jobs import events_of, make_dataset, model_job
+from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 
 
 @pytest.fixture
-def spares(tmp_path: Path) -> Iterator[Spares]:
-    spares = Spares(tmp_path / "spare")
-    yield spares
-    spares.close()
+def launcher(tmp_path: Path) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path / "spare")
+    yield launcher
+    launcher.close()
 
 
 def waiting(parent: int, scratch: Path) -> list[psutil.Process]:
@@ -40,12 +48,12 @@ def one_spare(parent: int, scratch: Path) -> psutil.Process:
     return until(lambda: waiting(parent, scratch), 60, "a spare waits")[0]
 
 
-def test_a_spare_becomes_the_worker_and_another_takes_its_place(tmp_path: Path, spares: Spares) -> None:
+def test_a_spare_becomes_the_worker_and_another_takes_its_place(tmp_path: Path, launcher: Launcher) -> None:
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
-    spares.prepare()
+    launcher.prepare()
     spare = one_spare(os.getpid(), tmp_path / "spare")
-    worker = start_worker(job.folder, "cpu", spares)
+    worker = start_worker(job.folder, "cpu", launcher)
     assert worker.pid == spare.pid
     assert lock_is_held(job.folder.lock)
     assert worker.wait(60) == 0
@@ -53,19 +61,19 @@ def test_a_spare_becomes_the_worker_and_another_takes_its_place(tmp_path: Path, 
     assert successor.pid != spare.pid
     assert events_of(job, "finished")
     assert "Random seed" in job.folder.log.read_text()
-    spares.close()
+    launcher.close()
     assert not successor.is_running()
 
 
 def test_a_child_of_a_spare_knows_only_what_it_was_told(
-    tmp_path: Path, spares: Spares, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "of the server")
-    spares.prepare()
+    launcher.prepare()
     one_spare(os.getpid(), tmp_path / "spare")
     job = model_job(tmp_path)
     environment = child_environment(job.folder.path, "cpu")
-    worker = start_worker(job.folder, "cpu", spares)
+    worker = start_worker(job.folder, "cpu", launcher)
     process = psutil.Process(worker.pid)
     # The dataset is missing: the worker says so and ends. Its first environment is the spare's, and holds no secret either.
     assert "SECRET" not in process.environ()
@@ -74,25 +82,106 @@ def test_a_child_of_a_spare_knows_only_what_it_was_told(
     assert "is not there" in events_of(job, "failed")[0]["cause"]
 
 
-def test_without_a_spare_a_child_starts_from_nothing(tmp_path: Path, spares: Spares) -> None:
+def test_without_a_spare_a_child_starts_from_nothing(tmp_path: Path, launcher: Launcher) -> None:
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
-    assert start_worker(job.folder, "cpu", spares).wait(60) == 0
+    assert start_worker(job.folder, "cpu", launcher).wait(60) == 0
     assert events_of(job, "finished")
 
 
-def test_a_spare_that_was_killed_is_not_missed(tmp_path: Path, spares: Spares) -> None:
+def test_a_spare_that_was_killed_is_not_missed(tmp_path: Path, launcher: Launcher) -> None:
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
-    spares.prepare()
+    launcher.prepare()
     spare = one_spare(os.getpid(), tmp_path / "spare")
     spare.send_signal(signal.SIGKILL)
     until(lambda: len(list(Path(f"/proc/{spare.pid}/task").iterdir())) == 1, 10, "its threads are gone")
     until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 10, "the spare is dead")
-    worker = start_worker(job.folder, "cpu", spares)
+    worker = start_worker(job.folder, "cpu", launcher)
     assert worker.pid != spare.pid
     assert worker.wait(60) == 0
     assert events_of(job, "finished")
+
+
+# As with a library that is being replaced: the import fails, and not before the order is there.
+FAULT = """
+import select, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            select.select([int(sys.orig_argv[-1])], [], [])
+            raise ImportError("libtorch.so: cannot open shared object file")
+
+if "jobs.spare" in sys.orig_argv:
+    sys.meta_path.insert(0, Missing())
+"""
+
+
+@pytest.fixture
+def spare_without_torch(tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> psutil.Process:
+    """A spare that gets its order, and dies of what it is about to import."""
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "sitecustomize.py").write_text(FAULT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    launcher.prepare()
+    return until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[0]
+
+
+def is_spare(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return "jobs.spare" in process.cmdline()
+    return False
+
+
+def train(tmp_path: Path, launcher: Launcher, prepared: Callable[[Scheduler, str], None]) -> JobRecord:
+    """A model's job from its entry to its end; `prepared` is called when its worker has been started."""
+    make_dataset(tmp_path)
+    store = Store(tmp_path / "store.sqlite")
+    store.add(DATASET, "generic-image-dataset", "dataset", "Digits", "", 1.0, None)
+    for before, after in pairwise((Status.INITIALIZED, Status.WAITING, Status.RUNNING, Status.DONE)):
+        assert store.move(DATASET, before, after, 2.0)
+    scheduler = Scheduler(tmp_path, store, Resources(), launcher)
+    network = starter_network((1, 28, 28))
+    job_id = scheduler.submit(GenericImageModelSpec(model_name="Model", dataset=DATASET, custom_network=network))
+
+    def job() -> JobRecord:
+        scheduler.poll()
+        return store.get(job_id)
+
+    until(lambda: job().status is Status.RUNNING, 10, "the worker is started")
+    prepared(scheduler, job_id)
+    until(lambda: not job().status.is_running, 60, "the job has ended")
+    assert not lock_is_held(scheduler.folder(job_id).lock)
+    return store.get(job_id)
+
+
+def test_a_job_has_the_last_words_of_a_spare_that_died_with_its_order(
+    tmp_path: Path, launcher: Launcher, spare_without_torch: psutil.Process
+) -> None:
+    job = train(tmp_path, launcher, lambda scheduler, job_id: None)
+    assert job.status is Status.ERROR
+    assert "before it had begun" in (job.cause or "")
+    assert (job.cause or "").endswith("ImportError: libtorch.so: cannot open shared object file")
+
+
+def test_a_network_is_not_to_blame_for_a_spare_that_died_with_its_order(
+    tmp_path: Path, launcher: Launcher, spare_without_torch: psutil.Process
+) -> None:
+    request = {"text": starter_network((1, 28, 28)), "image_shape": [1, 28, 28]}
+    with pytest.raises(EnvironmentFault, match=r"before it had begun .* libtorch\.so: cannot open"):
+        check_network(launcher, request, tmp_path)
+    # The next one starts from nothing.
+    assert check_network(launcher, request, tmp_path)["parameters"] == 501_834
+
+
+def test_a_spare_that_is_killed_with_its_order_in_hand(tmp_path: Path, launcher: Launcher) -> None:
+    launcher.prepare()
+    spare = one_spare(os.getpid(), tmp_path / "spare")
+    spare.suspend()
+    job = train(tmp_path, launcher, lambda scheduler, job_id: spare.kill())
+    assert job.status is Status.ERROR
+    assert "signal 9 before it had begun" in (job.cause or "")
 
 
 def test_a_spare_ends_with_its_server(tmp_path: Path) -> None:
@@ -105,13 +194,12 @@ def test_a_spare_ends_with_its_server(tmp_path: Path) -> None:
     until(lambda: not spare.is_running(), 20, "the spare has ended")
 
 
-def test_the_next_child_gets_no_pipes_of_the_one_before(tmp_path: Path, spares: Spares) -> None:
-    spares.prepare()
+def test_the_next_child_gets_no_pipes_of_the_one_before(tmp_path: Path, launcher: Launcher) -> None:
+    launcher.prepare()
     one_spare(os.getpid(), tmp_path / "spare")
     with (tmp_path / "said").open("w+b") as said, Path(os.devnull).open("rb") as nothing:
         order = Order("jobs.network_check", (), tmp_path, child_environment(tmp_path, "cpu"))
-        child = spares.start(order, nothing.fileno(), said.fileno(), said.fileno())
-        assert isinstance(child, subprocess.Popen)
+        child = launcher.start(order, nothing.fileno(), said.fileno(), said.fileno())
         # Nobody asks it anything: its requests are at their end.
         assert child.wait(60) == 0
         assert said.read() == b""
