@@ -110,12 +110,14 @@ class RunningServer:
         status: dict[str, Any] = requests.get(f"{self.url}/jobs/{job_id}/status", timeout=10).json()
         return status
 
-    def wait_for_job(self, job_id: str, seconds: float = 120.0) -> dict[str, Any]:
+    def wait_for_job(
+        self, job_id: str, seconds: float = 120.0, wait: Callable[[float], None] | None = None
+    ) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
             status = self.status(job_id)
             return status if status["status"] in ENDED else None
 
-        return until(ended, seconds, f"job {job_id} ends") or {}
+        return until(ended, seconds, f"job {job_id} ends", wait) or {}
 
     def stop(self) -> None:
         self.process.terminate()
