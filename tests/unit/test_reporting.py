@@ -1,8 +1,7 @@
-"""What a training says of its steps: points that lose no spike, and a time left that holds the truth."""
+"""What a training says of its steps: points that lose no spike, and pauses that are foreseen."""
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import torch
 from jobs.errors import TrainingDiverged
 from jobs.events import EventWriter, all_events
 from jobs.storage.progress import Progress
-from jobs.time_left import TimeLeft
 from jobs.training.checkpoints import Position
 from jobs.training.reporting import MOST_POINTS, Points, TrainingReport, steps_in_group
 
 CPU = torch.device("cpu")
-Cost = Callable[[float, random.Random], float]
 
 
 def told(path: Path, type: str) -> list[dict]:
@@ -98,42 +95,6 @@ def test_losses_are_written_with_the_digits_that_they_have(tmp_path: Path) -> No
     assert len(json.dumps(event["loss"][0])) <= 13
 
 
-def share_inside(cost: Cost, after: float = 0.0, pause: float = 0.0, images: int = 100_000) -> float:
-    """How often the truth lay in the interval that was said, from second `after` on, with a clock that is made."""
-    rnd, now, done, next_mark, said = random.Random(1), 0.0, 0, 0.0, []
-    left = TimeLeft(images, now, ["validation"] * (images // 5000) if pause else ())
-    while done < images:
-        now += cost(now, rnd) * 50
-        done += 50
-        if now >= next_mark:
-            left.mark(now, done)
-            next_mark = now + 0.4
-            if (interval := left.interval()) and now > after:
-                said.append((now, interval))
-        if pause and done % 5000 == 0:
-            now += pause
-            left.pause(pause, "validation")
-    return sum(low <= now - then <= high for then, (low, high) in said) / len(said)
-
-
-@pytest.mark.parametrize(
-    ("cost", "after", "pause", "least"),
-    [
-        (lambda now, rnd: 0.001, 0, 0, 0.99),
-        (lambda now, rnd: 0.001 * rnd.uniform(0.5, 1.5), 0, 0, 0.98),
-        (lambda now, rnd: 0.01 if now < 1.5 else 0.001, 0, 0, 0.95),
-        (lambda now, rnd: 0.001, 0, 1.0, 0.95),
-        (lambda now, rnd: 0.001 if now < 40 else 0.002, 48, 0, 0.95),
-        (lambda now, rnd: 0.002 if now < 40 else 0.001, 48, 0, 0.95),
-        (lambda now, rnd: 0.002 if now % 30 > 20 else 0.001, 30, 0, 0.85),
-        (lambda now, rnd: 0.001 * (1 + now / 600), 0, 0, 0.9),
-    ],
-    ids=["steady", "noisy", "slow start", "validation", "half as fast", "twice as fast", "busy now and then", "slower"],
-)
-def test_the_time_left_holds_the_truth(cost: Cost, after: float, pause: float, least: float) -> None:
-    assert share_inside(cost, after, pause) >= least
-
-
 @dataclass(frozen=True)
 class Course:
     """A training with a clock that is made."""
@@ -189,33 +150,6 @@ def test_long_pauses_between_epochs_are_foreseen(tmp_path: Path, course: Course)
         assert low <= left <= high < 3 * left
         assert told_rate == pytest.approx(rate, rel=0.25)
     assert len(after_all_was_seen) > 50
-
-
-def test_the_time_left_is_wide_at_the_start_and_narrow_later() -> None:
-    left = TimeLeft(10_000, 0.0)
-    widths = []
-    for second in range(1, 90):
-        left.mark(float(second), second * 100)
-        low, high = left.interval() or (0, 0)
-        widths.append((high - low) / (100 - second))
-    assert widths[0] > 0.4
-    assert widths[60] < 0.1
-
-
-def test_nothing_is_said_while_nothing_is_done() -> None:
-    left = TimeLeft(100, 0.0)
-    left.mark(5.0, 0)
-    assert left.interval() is None
-
-
-def test_hours_of_marks_take_no_more_room() -> None:
-    left = TimeLeft(10_000_000, 0.0)
-    for mark in range(1, 50_000):
-        left.mark(0.4 * mark, 40 * mark)
-    low, high = left.interval() or (0, 0)
-    truth = (10_000_000 - 40 * 49_999) / 100
-    assert low < truth < high < 1.06 * truth
-    assert left.rate(10) == pytest.approx(100)
 
 
 def test_training_and_dataset_say_the_time_left_alike(tmp_path: Path) -> None:
