@@ -1,14 +1,17 @@
 """Units that do the same whatever the image is: what a network's activations give for a fixed batch of training images."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import activation
 from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from jobs.layers import feeder_of_same_shape, has_weights, unit_axis
 from jobs.networks.tracing import LayerCall, inner_calls, tensors_in
@@ -20,17 +23,23 @@ LEAST_AT_ONCE = 16
 # Values that differ by less than this share of their size are the same: a sum of floats is no surer.
 SAME = 1e-6
 # These give shares or a mix of their inputs: such a unit is never off.
-NOT_FIRING = (activation.Softmax, activation.Softmax2d, activation.LogSoftmax, activation.Softmin,
-              activation.MultiheadAttention, nn.Identity)  # fmt: skip
+NOT_FIRING = ("Softmax", "Softmax2d", "LogSoftmax", "Softmin", "MultiheadAttention")
+FIRING = tuple(getattr(activation, name) for name in activation.__all__ if name not in NOT_FIRING)
+# A function is an activation if a module has its name: `leaky_relu` is that of LeakyReLU.
+FUNCTIONS = {kind.__name__.lower() for kind in FIRING}
 
 Range = tuple[Tensor, Tensor]
 
 
 @dataclass
 class UnitRanges:
-    """The lowest and the highest value of each unit over all probes, by the index of the activation; and the output's."""
+    """The lowest and the highest value of each unit over all probes, by the index of the activation; and the output's.
+
+    Where the activation is a function and no layer, `functions` has them by the index of the layer that it is called on.
+    """
 
     activations: dict[int, Range] = field(default_factory=dict)
+    functions: dict[int, Range] = field(default_factory=dict)
     output: Range | None = None
 
 
@@ -38,7 +47,8 @@ class UnitRanges:
 class DeadUnits:
     """Of one activation: how many of its units give the same for all probes, and how many of those give zero.
 
-    `fed_by` are the calls of the layers with weights whose units these are.
+    `fed_by` are the calls of the layers with weights whose units these are. `call` is one of them, or what comes after
+    them, where the activation is a function.
     """
 
     call: int
@@ -78,23 +88,59 @@ class Probes:
 def _noting_units(calls: Sequence[LayerCall], ranges: UnitRanges) -> Iterator[None]:
     """Note the range of each unit of the activations in a forward pass."""
     to_come: dict[nn.Module, list[LayerCall]] = defaultdict(list)
-    for call in activations(calls):
+    for call in calls:
         to_come[call.module].insert(0, call)
+    firing = {call.index for call in activations(calls)}
+    may_feed = {call.index for call in _layers_before_output(calls)} - firing
+    made_by: MutableMapping[Tensor, LayerCall] = WeakTensorKeyDictionary()
+    inside: list[nn.Module] = []
 
-    def note(module: nn.Module, args: object, output: object) -> None:
+    def begin(module: nn.Module, args: object) -> None:
+        inside.append(module)
+
+    def end(module: nn.Module, args: object, output: object) -> None:
+        inside.pop()
         # A pass may take another way for other images.
         call = to_come[module].pop() if to_come[module] else None
-        axis = None if call is None else unit_axis(call, calls)
-        if call is not None and axis is not None and isinstance(output, Tensor):
-            found = _range_of_units(output, axis)
-            ranges.activations[call.index] = _joined(ranges.activations.get(call.index), found)
+        if call is not None and isinstance(output, Tensor):
+            made_by[output] = call
+            if call.index in firing:
+                note(ranges.activations, call, output)
 
-    handles = [module.register_forward_hook(note) for module in to_come]
+    def hear(input: Tensor, output: Tensor) -> None:
+        # An activation that is a module calls such a function, too.
+        call = None if inside else made_by.get(input)
+        if call is not None and call.index in may_feed and output.shape == input.shape:
+            note(ranges.functions, call, output)
+
+    def note(noted: dict[int, Range], call: LayerCall, output: Tensor) -> None:
+        axis = unit_axis(call, calls)
+        if axis is not None:
+            noted[call.index] = _joined(noted.get(call.index), _range_of_units(output, axis))
+
+    handles = [module.register_forward_pre_hook(begin) for module in to_come]
+    handles += [module.register_forward_hook(end) for module in to_come]
     try:
-        yield
+        with _ActivationFunctions(hear):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _ActivationFunctions(TorchFunctionMode):
+    """Says what each activation that is called as a function gets and gives, as in `F.relu(self.linear(x))`."""
+
+    def __init__(self, hear: Callable[[Tensor, Tensor], None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        # In place, as `relu_` is, the tensor stays the one that the layer made.
+        if getattr(func, "__name__", "").replace("_", "") in FUNCTIONS and args and isinstance(output, Tensor):
+            self._hear(args[0], output)
+        return output
 
 
 def activations(calls: Sequence[LayerCall]) -> list[LayerCall]:
@@ -102,13 +148,13 @@ def activations(calls: Sequence[LayerCall]) -> list[LayerCall]:
 
     Pixels that are the same in all images are no fault of the network, neither at its input nor at its output.
     """
-    inner = inner_calls(calls)
+    return [call for call in _layers_before_output(calls)[1:] if isinstance(call.module, FIRING)]
+
+
+def _layers_before_output(calls: Sequence[LayerCall]) -> list[LayerCall]:
+    """From the first layer with weights on."""
     first = next((call.index for call in calls if has_weights(call)), len(calls))
-    return [call for call in inner if call.index > first and _is_activation(call.module)]
-
-
-def _is_activation(module: nn.Module) -> bool:
-    return type(module).__module__ == activation.__name__ and not isinstance(module, NOT_FIRING)
+    return [call for call in inner_calls(calls) if call.index >= first]
 
 
 def _range_of_units(output: Tensor, axis: int) -> Range:
@@ -124,12 +170,19 @@ def _joined(before: Range | None, found: Range) -> Range:
 
 def dead_units(ranges: UnitRanges, calls: Sequence[LayerCall]) -> list[DeadUnits]:
     """How many units of each activation are dead, in the order of the calls."""
-    found = []
-    for index, (low, high) in sorted(ranges.activations.items()):
-        dead, silent = _constant(low, high), (low == 0) & (high == 0)
-        fed_by = tuple(_layers_of_units(calls[index], calls))
-        found.append(DeadUnits(index, len(low), int(dead.sum()), int(silent.sum()), fed_by))
-    return found
+    of_layers = [
+        _dead(index, units, feeder_of_same_shape(calls[index], calls), calls)
+        for index, units in ranges.activations.items()
+    ]
+    of_functions = [_dead(index, units, calls[index], calls) for index, units in ranges.functions.items()]
+    return sorted(of_layers + of_functions, key=lambda found: found.call)
+
+
+def _dead(index: int, units: Range, before: LayerCall | None, calls: Sequence[LayerCall]) -> DeadUnits:
+    """`before` is the layer that the activation is called on."""
+    low, high = units
+    dead, silent = _constant(low, high), (low == 0) & (high == 0)
+    return DeadUnits(index, len(low), int(dead.sum()), int(silent.sum()), tuple(_layers_of_units(before, calls)))
 
 
 def is_constant(found: Range | None) -> bool:
@@ -144,9 +197,8 @@ def _constant(low: Tensor, high: Tensor) -> Tensor:
     return (high.float() - low.float()) <= SAME * torch.maximum(low.abs(), high.abs()).float()
 
 
-def _layers_of_units(call: LayerCall, calls: Sequence[LayerCall]) -> Iterator[int]:
-    """The layers with weights that make this activation's units: what feeds it, and through a norm what feeds that."""
-    before = feeder_of_same_shape(call, calls)
+def _layers_of_units(before: LayerCall | None, calls: Sequence[LayerCall]) -> Iterator[int]:
+    """The layers with weights that make an activation's units: the one before it, and through a norm what feeds that."""
     while before is not None:
         if has_weights(before):
             yield before.index

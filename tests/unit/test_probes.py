@@ -1,7 +1,10 @@
 """Units that do the same for every image, and the layers that they belong to."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jobs.networks.tracing import traced
@@ -81,6 +84,61 @@ class Residual(nn.Module):
 def test_units_of_a_sum_belong_to_no_single_layer():
     (found,), _ = look(Residual())
     assert (found.units, found.fed_by) == (4, ())
+
+
+def relu_of_torch(values: Tensor) -> Tensor:
+    return torch.relu(values)
+
+
+def relu_in_place(values: Tensor) -> Tensor:
+    return values.relu_()
+
+
+class OfFunctions(nn.Module):
+    """The layers one after another, with this activation after each but the last."""
+
+    def __init__(self, activation: Callable[[Tensor], Tensor], *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.activation = activation
+
+    def forward(self, input: Tensor) -> Tensor:
+        *inner, last = self.layers
+        for layer in inner:
+            input = self.activation(layer(input))
+        return last(input.flatten(1))
+
+
+@pytest.mark.parametrize("relu", [F.relu, relu_of_torch, relu_in_place, Tensor.relu, F.leaky_relu, F.silu])
+@pytest.mark.parametrize("at_once", [16, 64])
+def test_an_activation_that_is_a_function_is_seen_on_the_layer_before(relu, at_once):
+    linear = with_bias(nn.Linear(8, 10), -1e9, -1e9, 0.0)
+    with torch.no_grad():
+        linear.weight[:2] = 0
+    (found,), _ = look(OfFunctions(relu, linear, nn.Linear(80, 3)), at_once=at_once)
+    assert (found.call, found.units, found.dead, found.fed_by) == (0, 10, 2, (0,))
+
+
+def test_a_function_behind_a_norm_and_a_module_are_both_seen_once():
+    convolution, norm = nn.Conv2d(1, 6, 3, bias=False), with_bias(nn.BatchNorm2d(6), *[-1e6] * 4)
+    first = nn.Sequential(convolution, norm)
+    second = nn.Sequential(with_bias(nn.Conv2d(6, 6, 3, padding=1), -1e6), nn.ReLU())
+    found, _ = look(OfFunctions(F.relu, first, second, nn.Linear(216, 3)))
+    seen = [(each.call, each.units, each.dead, each.silent, each.fed_by) for each in found]
+    assert seen == [(1, 6, 4, 4, (1, 0)), (3, 6, 1, 1, (2,))]
+
+
+def test_a_function_on_the_output_or_on_a_sum_is_of_no_layer():
+    to_output = nn.Sequential(nn.Flatten(), with_bias(nn.Linear(64, 10), -1e6))
+    assert look(OfFunctions(F.relu, to_output, nn.Identity()))[0] == []
+    assert look(OfFunctions(lambda values: F.relu(values + 1), nn.Linear(8, 10), nn.Linear(80, 3)))[0] == []
+
+
+def test_functions_are_heard_of_in_the_probes_pass_alone():
+    model = OfFunctions(F.relu, nn.Linear(8, 10), nn.Linear(80, 3))
+    look(model)
+    assert torch.overrides._get_current_function_mode_stack() == []
+    assert all(not layer._forward_hooks and not layer._forward_pre_hooks for layer in model.modules())
 
 
 def test_an_output_that_never_changes_is_seen():
