@@ -27,24 +27,29 @@ def _progress(summary: Summary, event: Event) -> None:
 
 
 def _train(summary: Summary, event: Event) -> None:
-    losses = [loss for loss in event["loss"] if isinstance(loss, (int, float)) and math.isfinite(loss)]
-    if not losses:
-        return
-    curve = summary.setdefault("loss (train)", {"last": losses[0], "min": losses[0], "max": losses[0]})
-    _extend_curve(curve, losses)
-    _extend_sparkline(summary.setdefault("sparkline", {"stride": 1, "seen": 0, "losses": []}), losses)
+    _extend_curve(summary, "loss (train)", event["loss"])
+    if finite := _finite(event["loss"]):
+        _extend_sparkline(summary.setdefault("sparkline", {"stride": 1, "seen": 0, "losses": []}), finite)
 
 
 def _validation(summary: Summary, event: Event) -> None:
-    loss = event["loss"]
-    if isinstance(loss, (int, float)):
-        _extend_curve(summary.setdefault("loss (val)", {"last": loss, "min": loss, "max": loss}), [loss])
+    _extend_curve(summary, "loss (val)", [event["loss"]])
 
 
-def _extend_curve(curve: dict[str, float], values: list[float]) -> None:
-    curve["last"] = values[-1]
-    curve["min"] = min(curve["min"], *values)
-    curve["max"] = max(curve["max"], *values)
+def _finite(losses: list[float | str]) -> list[float]:
+    return [loss for loss in losses if isinstance(loss, (int, float)) and math.isfinite(loss)]
+
+
+def _extend_curve(summary: Summary, name: str, losses: list[float | str]) -> None:
+    """`last` is the last loss as the event says it, a word where it is no finite number; no number is the lowest of
+    none, so that `min` and `max` are None then."""
+    if not losses:
+        return
+    curve = summary.setdefault(name, {"last": None, "min": None, "max": None})
+    curve["last"] = losses[-1]
+    for statistic, extreme in (("min", min), ("max", max)):
+        known = [] if curve[statistic] is None else [curve[statistic]]
+        curve[statistic] = extreme([*known, *_finite(losses)], default=None)
 
 
 def _extend_sparkline(sparkline: Summary, values: list[float]) -> None:

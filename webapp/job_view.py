@@ -155,6 +155,14 @@ def status_of(job: JobView) -> dict[str, Any]:
     }
 
 
+def _elapsed(job: ListedJob) -> float | None:
+    """Seconds since the job began to run, until it ended or until now; None when it ended before that."""
+    if job.record.status.is_running:
+        return round(max(0.0, time.time() - job.began), 1)
+    # Without a beginning the list takes the moment at which the job was made.
+    return None if job.began == job.record.created else round(max(0.0, job.changed - job.began), 1)
+
+
 def table_row(job: ListedJob) -> dict[str, Any]:
     """A row of the home page; the keys are DIGITS's where DIGITS had them."""
     record = job.record
@@ -179,7 +187,7 @@ def table_row(job: ListedJob) -> dict[str, Any]:
         "cause": record.cause,
         "waits_for": services().scheduler.waits_for(record.id),
         "submitted": record.created,
-        "elapsed": round(max(0.0, (time.time() if record.status.is_running else job.changed) - job.began), 1),
+        "elapsed": _elapsed(job),
         "progress": round(100 * float(summary.get("progress", 0.0)), 1),
         "seconds_left": summary.get("seconds_left") if record.status.is_running else None,
         "dataset_id": record.parent_id,
