@@ -21,6 +21,8 @@ from jobs.errors import (
 
 log = logging.getLogger(__name__)
 
+METHODS_OF_PAGES = ("GET", "HEAD", "POST")
+
 # The first class that fits decides.
 ANSWERS: tuple[tuple[type[LayerscopeError], HTTPStatus, str], ...] = (
     (NoSuchJob, HTTPStatus.NOT_FOUND, "Go to the home page to see the jobs that there are."),
@@ -46,9 +48,14 @@ def wants_json() -> bool:
     return request.path.endswith(".json") or accepted["application/json"] > accepted["text/html"]
 
 
+def comes_from_a_script() -> bool:
+    """No form of a page sends JSON or any other method: nobody would see a page."""
+    return request.is_json or request.method not in METHODS_OF_PAGES
+
+
 def answer_error(error: Exception, status: int, advice: str) -> ResponseReturnValue:
     message = str(error.description) if isinstance(error, HTTPException) else str(error)
-    if wants_json():
+    if wants_json() or comes_from_a_script():
         body: dict[str, object] = {"message": message, "type": type(error).__name__, "description": advice}
         if isinstance(error, BadNetwork):
             body |= {"line": error.line, "layer": error.layer}

@@ -10,6 +10,7 @@ from werkzeug.datastructures import FileStorage
 
 from jobs.errors import UserError
 from jobs.pins import Pin, SplitName, pin_image, pin_upload
+from webapp.forms import sent_values
 from webapp.job_view import JobView
 from webapp.models import model_view
 from webapp.services import services
@@ -18,6 +19,7 @@ blueprint = Blueprint("frames", __name__, url_prefix="/models")
 
 LONGEST_NUMBER = 9
 LONGEST_NAME = 200
+WHAT_TO_PIN = "Name a split (train or val) and an index, or send a picture as image_file."
 FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -72,10 +74,13 @@ def _pin_of_dataset(job: JobView) -> Pin:
     if not dataset.dataset.exists():
         raise UserError("The dataset is not made yet, so its images cannot be pinned. Wait until it is Done.")
     splits = dataset.read_dataset()["splits"]
-    split, index = request.form.get("split", ""), request.form.get("index", "").strip()
+    sent = sent_values()
+    split, index = str(sent.get("split") or ""), str(sent.get("index", "")).strip()
+    if not split:
+        whose = f" for the index {index[:LONGEST_NUMBER]!r}" if index else ""
+        raise UserError(f"The request names no split{whose}. {WHAT_TO_PIN}")
     if split not in ("train", "val") or split not in splits:
-        raise UserError(f"The dataset has no images {split!r} to pin. Name a split (train or val) and an index, "
-                        "or send a picture as image_file.")  # fmt: skip
+        raise UserError(f"The dataset has no images {split[:LONGEST_NAME]!r} to pin. {WHAT_TO_PIN}")
     entries = splits[split]["entries"]
     if not index.isdecimal() or len(index) > len(str(entries)) or int(index) >= entries:
         raise UserError(f"There is no image {index!r} to pin: the index is a whole number from 0 to {entries - 1}.")

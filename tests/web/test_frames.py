@@ -144,7 +144,8 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize(("form", "sentence"), [
-    ({}, "Name a split"),
+    ({}, "The request names no split. Name a split"),
+    ({"index": "3"}, "names no split for the index '3'. Name a split"),
     ({"split": "val"}, "whole number from 0 to"),
     ({"split": "val", "index": "-1"}, "whole number from 0 to"),
     ({"split": "val", "index": "50000"}, "no image '50000'"),
@@ -169,6 +170,22 @@ def test_a_bad_choice_gets_a_sentence_and_changes_nothing(
     assert sentence in answer["error"]["message"]
     assert pinned(folder) == {"split": "val", "index": 1}
     assert sorted(folder.glob("pin*")) == before
+
+
+def test_a_script_pins_with_json_and_gets_json_whatever_it_accepts(site: Site, running: str) -> None:
+    address = f"/models/{running}/pin"
+    choice = {"split": "val", "index": 2}
+    assert site.client.put(address, json=choice).get_json() == {"pin": choice}
+    bad: list[dict[str, Any]] = [
+        {"json": {"index": 2}},
+        {"data": {"split": "val", "index": "many"}},
+        {"data": "{", "mimetype": "application/json"},
+    ]
+    for sent in bad:
+        answer = site.client.put(address, headers={"Accept": "*/*"}, **sent)
+        assert (answer.status_code, answer.mimetype) == (400, "application/json")
+        assert answer.get_json()["error"]["message"]
+    assert pinned(site.folder(running).path) == choice
 
 
 def test_what_is_over_pins_nothing(site: Site, over: str) -> None:
