@@ -51,7 +51,7 @@ def epochs(job_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/<job_id>/curve.csv")
 def csv(job_id: str) -> ResponseReturnValue:
-    """Every point, not thinned."""
+    """Every point that the training kept: of a very long one the lowest, highest and last of each few steps."""
     with _curve(job_id) as read:
         lines = read.csv()
     attachment = {"Content-Disposition": f"attachment; filename={job_id}-curve.csv"}

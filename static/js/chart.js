@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { oncePerFrame } from "./dom.js";
-import { number } from "./format.js";
+import { numbers } from "./format.js";
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const AXIS_FONT = "12px system-ui, sans-serif";
@@ -76,10 +76,12 @@ export function lineChart(el, { series, xFormat = String, onCursor = null, onSel
   let built = null;
   const ticks = [[], []];
 
-  const axisValues = (index, format) => (_, at) => {
-    const labels = at.map((tick) => (tick === null ? null : format(tick)));
-    ticks[index] = at.map((tick, place) => [tick, labels[place]]).filter(([tick]) => tick !== null);
-    return labels;
+  /** `words` says all ticks of an axis; uPlot has null where there is no room for one. */
+  const axisValues = (index, words) => (_, at) => {
+    const said = at.filter((tick) => tick !== null);
+    const labels = words(said);
+    ticks[index] = said.map((tick, place) => [tick, labels[place]]);
+    return at.map((tick) => (tick === null ? null : labels[said.indexOf(tick)]));
   };
 
   function xBounds(_, low, high) {
@@ -126,8 +128,8 @@ export function lineChart(el, { series, xFormat = String, onCursor = null, onSel
       cursor: cursorOptions(),
       scales: { x: { time: false, range: xBounds }, y: { distr: look.log ? 3 : 1, range: yBounds } },
       axes: [
-        axis({ values: axisValues(0, xFormat), size: 28 }),
-        axis({ values: axisValues(1, number), size: 62 }),
+        axis({ values: axisValues(0, (said) => said.map(xFormat)), size: 28 }),
+        axis({ values: axisValues(1, numbers), size: 62 }),
       ],
       series: [
         {},
@@ -139,7 +141,7 @@ export function lineChart(el, { series, xFormat = String, onCursor = null, onSel
           alpha: one.alpha ?? 1,
           dash: one.dash ?? undefined,
           spanGaps: true,
-          points: { show: one.points ? hasRoomForDots : isAlone, size: 5, fill: colour("--surface") },
+          points: { show: one.points ? hasRoomForDots : isAlone, size: 6, fill: (self, index) => colour(isAlone(self, index) ? one.colour : "--surface") },
         })),
       ],
       hooks: {

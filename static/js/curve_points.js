@@ -125,6 +125,8 @@ export function curvePoints() {
 
     /** Whether every point is here. */
     isWhole: () => train.step.length >= counts.points && validation.step.length >= counts.validation_points,
+    /** A very long training keeps the extremes of a few steps each. */
+    isOfEveryStep: () => counts.points >= (train.step.at(-1) ?? 0),
     window: () => average?.window ?? null,
     ends: () => [Math.min(train.epoch[0] ?? Infinity, validation.epoch[0] ?? Infinity), Math.max(train.epoch.at(-1) ?? -Infinity, validation.epoch.at(-1) ?? -Infinity)],
     latest: () => ({

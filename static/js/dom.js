@@ -66,6 +66,19 @@ export function debounced(work, milliseconds) {
   };
 }
 
+/** Says on a button that its work goes on, and keeps it from being pressed again. The answer puts it back as it was. */
+export function busy(button, words) {
+  const before = [...button.childNodes];
+  button.replaceChildren(words);
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  return () => {
+    button.replaceChildren(...before);
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+  };
+}
+
 /** Opens a <dialog> and answers whether the person said yes. */
 export function confirmed(dialog) {
   dialog.returnValue = "";

@@ -2,16 +2,26 @@
 
 export const count = (value) => Number(value).toLocaleString("en");
 
-/** Four significant digits; the words "nan", "inf" and "-inf" as they are. */
+const needsPower = (value) => typeof value === "number" && value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4);
+const withPower = (value) => Number(value.toPrecision(3)).toExponential().replace("e+", "e");
+
+/** Four significant digits; the words "nan", "infinity" and "-infinity" as they are. */
 export function number(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
-  const size = Math.abs(value);
-  if (size === 0) return "0";
-  if (size >= 1e6 || size < 1e-4) return Number(value.toPrecision(3)).toExponential().replace("e+", "e");
-  if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
+  if (needsPower(value)) return withPower(value);
+  if (Math.abs(value) >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
   return String(Number(value.toPrecision(4)));
 }
+
+/** Numbers that are read beside each other: where one is written with a power of ten, all are. */
+export function numbers(values) {
+  const powers = values.some(needsPower);
+  return values.map((value) => (powers && typeof value === "number" && value !== 0 ? withPower(value) : number(value)));
+}
+
+/** A place in the training, in epochs; before the end of the first, its first two digits. */
+export const epochPlace = (epoch) => (epoch > 0 && epoch < 1 ? String(Number(epoch.toPrecision(2))) : epoch.toFixed(epoch < 100 ? 1 : 0));
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";

@@ -1,6 +1,6 @@
 /* Rename, abort and delete a job; edit its notes. */
 
-import { confirmed, role, setText } from "./dom.js";
+import { busy, confirmed, role, setText } from "./dom.js";
 import { send } from "./requests.js";
 
 export function mount(el) {
@@ -46,12 +46,22 @@ export function mount(el) {
   });
   role(el, "abort").addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (await confirmed(role(el, "confirm-abort"))) attempt(() => send("POST", `/jobs/${jobId}/abort`));
+    if (!(await confirmed(role(el, "confirm-abort")))) return;
+    const done = busy(event.target.querySelector("button"), "Aborting…");
+    // The form goes once the job has ended; till then it could be asked again.
+    attempt(() => send("POST", `/jobs/${jobId}/abort`)).finally(done);
   });
-  el.querySelector('[data-action="delete"]').addEventListener("click", async () => {
+  const remove = el.querySelector('[data-action="delete"]');
+  remove.addEventListener("click", async () => {
     if (!(await confirmed(role(el, "confirm-delete")))) return;
+    const done = busy(remove, "Deleting…");
     attempt(async () => {
-      await send("DELETE", `/jobs/${jobId}`);
+      try {
+        await send("DELETE", `/jobs/${jobId}`);
+      } catch (problem) {
+        done();
+        throw problem;
+      }
       location.assign("/");
     });
   });

@@ -5,7 +5,7 @@ import { count, duration, fillTimes, interval, moment, timeOfDay } from "./forma
 
 const WITH_END = new Set(["Done", "Aborted", "Error"]);
 
-/** Answers {applyStatus(status), applyEvent(event)}; events of other kinds are left to the page. */
+/** Answers {applyStatus(status), applyEvent(event), reached(percent)}; events of other kinds are left to the page. */
 export function jobStatus(page) {
   const badge = role(page, "status");
   const title = document.title;
@@ -85,7 +85,10 @@ export function jobStatus(page) {
     }
   }
 
+  /** Something else tells that the job is at least as far. */
+  const reached = (percent) => percent > progress && showProgress(Math.min(percent, 100));
+
   setInterval(() => running && showTimes(), 1000);
   showProgress(progress);
-  return { applyStatus, applyEvent };
+  return { applyStatus, applyEvent, reached };
 }

@@ -4,7 +4,7 @@ import { lineChart } from "./chart.js";
 import { pngOf, saveAs, svgPicture } from "./chart_picture.js";
 import { aligned, curvePoints, placeOf } from "./curve_points.js";
 import { debounced, h, oncePerFrame, remember, remembered, role, setText, svg, throttled } from "./dom.js";
-import { count, number } from "./format.js";
+import { count, epochPlace, number } from "./format.js";
 import { get } from "./requests.js";
 
 // Over which shares of the training the strong line is averaged.
@@ -226,6 +226,7 @@ export function lossCurves(page) {
       if (points.counts.points) large.openIfAsked();
       return next;
     },
+    latestEpoch: () => points.latest().epoch,
     addTraining: points.addTraining,
     addValidation: points.addValidation,
     draw() {
@@ -315,17 +316,19 @@ function wordsOf(el, points, state) {
   const is = (n, one, many) => (n === 1 ? `1 ${one}` : `${count(n)} ${many}`);
 
   function lossSentences() {
-    const { train, epoch, validation, validatedAt } = points.latest();
+    const { train, epoch, step, validation, validatedAt } = points.latest();
     const { counts, known } = points;
     const window = points.window();
+    const inView = state.zoom.x ? " in view" : "";
     return [
-      train === null ? null : `Training loss ${number(train)} at epoch ${epoch.toFixed(1)}, ${number(known.first)} at the start.`,
+      train === null ? null : `Training loss ${number(train)} at epoch ${epochPlace(epoch)}, ${number(known.first)} at the start.`,
       validation === null ? null : `Validation loss ${number(validation)} at epoch ${number(validatedAt)}.`,
       window === null ? null : `The strong line averages about ${count(Math.round(window))} steps.`,
       points.isWhole() || state.zoom.x ? null : `${count(counts.points)} points: zoom in to see each.`,
+      points.isOfEveryStep() ? null : `A training this long keeps ${count(counts.points)} of its ${count(step)} steps: the lowest, the highest and the last of every few.`,
       counts.not_finite ? `${is(counts.not_finite, "value is no finite number", "values are no finite numbers")} and not drawn.` : null,
       state.log && counts.not_positive ? `${is(counts.not_positive, "value is", "values are")} zero or less, for which a logarithmic scale has no place.` : null,
-      state.clip && state.outliers ? `${is(state.outliers.outside, "point lies", "points lie")} outside ${number(state.outliers.low)} to ${number(state.outliers.high)}, where 98 % are.` : null,
+      state.clip && state.outliers ? `${is(state.outliers.outside, `point${inView} lies`, `points${inView} lie`)} outside ${number(state.outliers.low)} to ${number(state.outliers.high)}, where 98 % are.` : null,
       state.problem,
     ];
   }
@@ -342,6 +345,7 @@ function wordsOf(el, points, state) {
   return {
     show: throttled(() => {
       setText(role(el, "summary"), sentence());
+      setText(role(el, "csv-rows"), points.isOfEveryStep() ? "every step" : `${count(points.counts.points)} of ${count(points.latest().step)} steps`);
       setText(role(el, "rate-summary"), rateSentence());
       speak();
     }, 500),

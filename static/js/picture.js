@@ -1,7 +1,7 @@
 /* One picture of values: the image, its bar of colours, and single values under the pointer, under a finger, or by arrow keys. */
 
 import { h, setText } from "./dom.js";
-import { number } from "./format.js";
+import { number, numbers } from "./format.js";
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 const NOTHING = "\u00a0";
@@ -35,11 +35,16 @@ function colourBar() {
   const el = h("div", { class: "colour-bar" }, bar, low, high);
   return {
     el,
-    show({ colormap, minimum, maximum }) {
+    show({ colormap, minimum, maximum, values }) {
       el.hidden = colormap === "rgb";
+      // The scale may be another picture's as well, and this one empty all the same.
+      const isEmpty = minimum === null || Boolean(values?.flat().every((value) => value === null));
+      bar.hidden = high.hidden = isEmpty;
+      if (isEmpty) return setText(low, "No finite value");
       bar.className = `bar ${colormap}`;
-      setText(low, number(minimum));
-      setText(high, number(maximum));
+      const [least, most] = numbers([minimum, maximum]);
+      setText(low, least);
+      setText(high, most);
     },
   };
 }

@@ -1,7 +1,7 @@
 /* What a network made of one image: pictures, scores and a table of its layers. Test One and the live page draw with it. */
 
 import { h, role, setText, svg } from "./dom.js";
-import { count, number } from "./format.js";
+import { count, number, numbers } from "./format.js";
 import { pictureSource, pictureView } from "./picture.js";
 
 const HISTOGRAM = { width: 200, height: 48, least: 0.8 };
@@ -111,7 +111,7 @@ const OF_VALUES = [
   ["Data shape", ({ shape }) => tuple(shape)],
   ["Mean", ({ mean }) => number(mean)],
   ["Std deviation", ({ std }) => number(std)],
-  ["Range", ({ minimum, maximum }) => `${number(minimum)} … ${number(maximum)}`],
+  ["Range", ({ minimum, maximum }) => (minimum === null ? number(null) : numbers([minimum, maximum]).join(" … "))],
   ["Not finite", ({ not_finite: spoilt }) => (spoilt ? count(spoilt) : null)],
 ];
 const OF_TRAINING = [
@@ -160,11 +160,12 @@ function histogram() {
       const peak = Math.max(...counts, 1);
       draw(counts.map((size, place) => ({
         place, of: counts.length, tall: size ? Math.max((height * size) / peak, least) : 0,
-        words: `${number(edges[place])} to ${number(edges[place + 1])}: ${count(size)}`,
+        words: `${numbers([edges[place], edges[place + 1]]).join(" to ")}: ${count(size)}`,
       })));
-      setText(low, number(edges[0]));
-      setText(high, number(edges.at(-1)));
-      el.setAttribute("aria-label", `Histogram of ${label}, from ${number(edges[0])} to ${number(edges.at(-1))}`);
+      const [first, last] = numbers([edges[0], edges.at(-1)]);
+      setText(low, first);
+      setText(high, last);
+      el.setAttribute("aria-label", `Histogram of ${label}, from ${first} to ${last}`);
     },
   };
 }

@@ -1,7 +1,9 @@
-/* Test One: a preview of the picture, dropping one on the form, snapshots as they come. */
+/* Test One: a preview of the picture, dropping one on the form, snapshots as they come, and waiting for the answer. */
 
-import { h, role } from "./dom.js";
+import { busy, h, role, setText } from "./dom.js";
 import { mountDrop } from "./drop.js";
+
+const BETWEEN_LOOKS = 100;
 
 export function mount(el) {
   const form = el.querySelector("form");
@@ -31,13 +33,61 @@ export function mount(el) {
     file.value = "";
     showPreview();
   });
-  form.addEventListener("submit", (event) => {
-    if (file.files.length || path.value.trim()) return;
-    event.preventDefault();
-    error.textContent = "Choose a picture, or name a path.";
+  function say(problem) {
+    setText(error, problem);
     error.hidden = false;
-    file.focus();
+  }
+
+  form.addEventListener("submit", async (event) => {
+    const picture = file.files[0]?.name ?? path.value.trim();
+    if (!picture) {
+      event.preventDefault();
+      say("Choose a picture, or name a path.");
+      file.focus();
+      return;
+    }
+    error.hidden = true;
+    // A name of its own: each answer has a tab, and the tab can be looked at from here.
+    form.target = `test-one-${Date.now()}`;
+    const tab = open("", form.target);
+    if (!tab) {
+      // No tab may be opened from here; the form itself may.
+      form.target = "_blank";
+      return;
+    }
+    tab.document.title = tab.document.body.textContent = `Testing ${picture}…`;
+    const done = busy(role(el, "submit"), "Testing…");
+    const problem = await problemOf(tab);
+    done();
+    if (problem === null) return;
+    tab.close();
+    say(problem);
   });
+}
+
+/** Waits for what the server puts into the tab: null, or the sentence of a page that says what went wrong. */
+function problemOf(tab) {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      const answer = lookAt(tab);
+      if (answer === undefined) return;
+      clearInterval(timer);
+      resolve(answer);
+    }, BETWEEN_LOOKS);
+  });
+}
+
+/** What `problemOf` answers; undefined while there is nothing yet. */
+function lookAt(tab) {
+  if (tab.closed) return null;
+  try {
+    if (tab.location.href === "about:blank" || tab.document.readyState === "loading") return undefined;
+    return tab.document.querySelector(".error-page > .breakable")?.textContent ?? null;
+  } catch (refused) {
+    if (refused.name !== "SecurityError") throw refused;
+    // A page of the browser's own stands there, which says so in its words.
+    return "The server does not answer. Is it still running?";
+  }
 }
 
 /** A snapshot became ready: first in the list, and chosen if the first of the list was. */

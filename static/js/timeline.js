@@ -31,6 +31,7 @@ export function timeline(el, onMove) {
   const newest = () => frames.at(-1)?.frame ?? null;
   const steady = () => chosen ?? newest();
   const wanted = () => pointed ?? steady();
+  const isFollowing = () => chosen === null && pointed === null;
 
   const draw = oncePerFrame(() => {
     if (!frames.length) return;
@@ -44,7 +45,7 @@ export function timeline(el, onMove) {
     role(el, "previous").disabled = place === 0;
     role(el, "next").disabled = place === frames.length - 1;
     play.disabled = frames.length < 2;
-    follow.setAttribute("aria-pressed", String(chosen === null));
+    follow.setAttribute("aria-pressed", String(isFollowing()));
   });
 
   function move(isNews = false) {
@@ -83,11 +84,14 @@ export function timeline(el, onMove) {
 
   function followNewest() {
     stop();
+    pointed = null;
     choose(frames.length - 1);
   }
 
   slider.addEventListener("input", () => {
     stop();
+    // A finger that was over the chart may have left it without a word.
+    pointed = null;
     chosen = frames[Number(slider.value) - 1].frame;
     move();
   });

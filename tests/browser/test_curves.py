@@ -1,6 +1,7 @@
 """The curves of a model's page: what a person does with them, with few points and with a hundred thousand."""
 
 import csv
+import json
 import math
 import random
 import re
@@ -14,9 +15,10 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from jobs.networks.starter import starter_network
 from tests.browser.conftest import PictureKeeper
-from tests.browser.test_pages import make_dataset, make_generic, make_model, no_sideways_scroll
-from tests.browser.walk import points, train_losses
+from tests.browser.test_pages import SHAPE, make_dataset, make_generic, make_model, no_sideways_scroll
+from tests.browser.walk import points, told, train_losses
 from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
 from tests.curve_events import retold
 
@@ -317,6 +319,53 @@ def test_the_curve_as_csv_svg_and_png(shared: RunningServer, short: str, page: P
     page.get_by_role("button", name="Dark").click()
     with Image.open(downloaded(page, curves, "PNG", tmp_path)) as picture:
         assert max(picture.convert("RGB").getpixel((2, 2))) < 60  # type: ignore[arg-type, type-var]
+
+
+def test_a_csv_that_has_not_every_step_is_not_called_so(shared: RunningServer, generic: str, page: Page) -> None:
+    whole = told_anew(shared, generic, [1 / (step + 1) for step in range(300)])
+    thinned = told_anew(shared, generic, [1 / (step + 1) for step in range(300)])
+    events = shared.data_dir / "jobs" / thinned / "events.jsonl"
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    for event in lines:
+        if event["type"] == "train":
+            event["step"] = [3 * step for step in event["step"]]
+    events.write_text("".join(f"{json.dumps(event)}\n" for event in lines))
+    for job_id, rows in ((whole, "CSV, every step"), (thinned, "CSV, 300 of 900 steps")):
+        curves = open_curves(page, shared, job_id)
+        curves.locator("summary").filter(has_text="Download").click()
+        expect(curves.get_by_role("link", name="CSV")).to_have_text(rows)
+    expect(curves.locator('[data-role="summary"]')).to_contain_text("keeps 300 of its 900 steps")
+
+
+def test_a_training_that_explodes_says_how_far_it_came(shared: RunningServer, generic: str, page: Page) -> None:
+    exploding = """
+class Loss(nn.Module):
+    steps = 0
+    def forward(self, output, target):
+        self.steps += self.training
+        return (output - target).pow(2).mean() * (float("nan") if self.steps > 350 else 1.0)
+
+def"""
+    text = starter_network(SHAPE).replace("\ndef", exploding, 1).replace("nn.MSELoss()", "Loss()")
+    job_id = make_model(shared, generic, 30, text)
+    assert shared.wait_for_job(job_id)["status"] == "Error"
+    page.goto(f"{shared.url}/models/{job_id}")
+    epoch = told(shared, job_id, "train")[-1]["epoch"][-1]
+    assert 3 < epoch < 30
+    expect(page.locator('[data-role="epoch"]')).to_have_text(f"{epoch:.1f} of 30")
+    expect(page.locator('[data-role="percent"]')).to_have_text(f"{math.floor(epoch / 30 * 100)} %")
+    expect(page.locator('[data-role="train-loss"]')).to_have_text("nan")
+    # Of the whole training, and so it is called.
+    expect(page.get_by_text("Images / s, mean of the training")).to_be_visible()
+    began = told(shared, job_id, "network")[0]["time"]
+    mean = (
+        epoch * told(shared, job_id, "network")[0]["train_images"] / (told(shared, job_id, "failed")[0]["time"] - began)
+    )
+    shown = float(page.locator('[data-role="rate"]').inner_text().replace(",", ""))
+    assert shown == pytest.approx(mean, rel=0.01)
+    page.goto(shared.url)
+    row = page.locator(f'tr[data-job-id="{job_id}"]')
+    expect(row.locator("td.number").first).to_have_text("nan")
 
 
 def test_the_charts_fill_the_window_and_come_back(

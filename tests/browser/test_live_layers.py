@@ -204,8 +204,11 @@ def test_chart_and_slider_move_together(shared: RunningServer, over: str, page: 
     first = told(shared, over, "frame")[0]["frame"]
     until(lambda: shown(page) == first, 20, "the frame under the pointer is shown", wait=page.wait_for_timeout)
     expect(slider(page)).to_have_value("1")
+    follow = panel(page).get_by_role("button", name="Last")
+    expect(follow).to_have_attribute("aria-pressed", "false")
     page.mouse.move(5, 5)
     until(lambda: shown(page) == last, 20, "and the last one again", wait=page.wait_for_timeout)
+    expect(follow).to_have_attribute("aria-pressed", "true")
     expect(slider(page)).to_have_value(str(len(told(shared, over, "frame"))))
 
 
@@ -227,6 +230,32 @@ def test_a_frame_that_is_gone_is_a_sentence_and_the_others_are_there(
     page.keyboard.press("Home")
     until(lambda: shown(page) == frames[0]["frame"], 20, "it is back", wait=page.wait_for_timeout)
     expect(panel(page).get_by_role("alert")).to_be_hidden()
+
+
+def test_test_one_waits_visibly_and_says_beside_the_form_what_is_wrong(
+    shared: RunningServer, over: str, page: Page, digits: Path
+) -> None:
+    page.goto(f"{shared.url}/models/{over}")
+    form = page.locator('[data-mount="test-one"]')
+    button = form.locator('[data-role="submit"]')
+    form.get_by_label("Upload a picture").set_input_files(
+        {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
+    )
+    with page.context.expect_page() as opened:
+        button.click()
+    expect(button).to_have_text("Testing…")
+    expect(button).to_have_attribute("aria-busy", "true")
+    expect(button).to_be_disabled()
+    expect(form.get_by_role("alert")).to_contain_text("The file is no picture", timeout=60_000)
+    until(opened.value.is_closed, 10, "the tab without an answer goes", wait=page.wait_for_timeout)
+    expect(button).to_have_text("Test One")
+
+    form.get_by_label("Upload a picture").set_input_files(max(digits.rglob("*.png")))
+    with page.context.expect_page() as opened:
+        button.click()
+    expect(opened.value.locator("[data-picture]")).to_have_count(5, timeout=60_000)
+    expect(button).to_be_enabled()
+    expect(form.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_training_without_live_layers_says_so(shared: RunningServer, generic: str, page: Page) -> None:
@@ -265,5 +294,8 @@ def test_the_panel_fits_every_page(
     until_shown(page)
     assert no_sideways_scroll(page)
     expect(panel(page).get_by_role("button", name="Pin another image")).to_be_hidden()
+    tops = page.locator(".job-grid .panel").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    log = page.locator('[data-mount="log"]').evaluate("log => log.getBoundingClientRect().top")
+    assert width > 1040 or max(tops) == log, "in one column the log comes last"
     keep_picture(page, f"{theme}-{width}")
     context.close()

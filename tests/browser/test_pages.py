@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.networks.starter import starter_network
 from tests.browser.walk import paste_network, points, train_losses
@@ -66,10 +66,10 @@ def make_generic(server: RunningServer, dataset: str) -> str:
     return job_id
 
 
-def make_model(server: RunningServer, dataset: str, epochs: int) -> str:
+def make_model(server: RunningServer, dataset: str, epochs: int, network: str = starter_network(SHAPE)) -> str:
     fields: dict[str, str | int] = {"model_name": "Model", "dataset": dataset, "train_epochs": epochs, "batch_size": 2}
     rare: dict[str, str | int] = {"snapshot_interval": 0, "val_interval": 50, "learning_rate": "0.0001"}
-    return post(server, "models/images/generic", fields | rare | {"custom_network": starter_network(SHAPE)})
+    return post(server, "models/images/generic", fields | rare | {"custom_network": network})
 
 
 def no_sideways_scroll(page: Page) -> bool:
@@ -170,9 +170,20 @@ def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str
     delete.click()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/jobs/*", hold)
     delete.click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    waiting = page.get_by_role("button", name="Deleting…")
+    expect(waiting).to_have_attribute("aria-busy", "true")
+    expect(waiting).to_be_disabled()
+    until(lambda: held, 10, "the server is asked", wait=page.wait_for_timeout)[0].continue_()
     expect(page.locator('[data-role="action-error"]')).to_contain_text('1 job depends on it: "Generic"')
+    expect(delete).to_be_enabled()
     assert shared.status(dataset)["status"] == "Done"
 
 

@@ -1,7 +1,7 @@
 /* The page of a model: its curves, numbers, layers and snapshots, as the training writes them. */
 
 import { h, role, setText, throttled } from "../dom.js";
-import { bytes, count } from "../format.js";
+import { bytes, count, epochPlace } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { layerView } from "../layers.js";
 import { followJob } from "../live.js";
@@ -14,9 +14,13 @@ export function mount(page) {
   const status = jobStatus(page);
   const curves = lossCurves(page);
   const layers = liveLayers(page);
+  const pace = paceOf(page, status);
   const showSize = throttled(() => showFolderSize(page), 5000);
   const apply = {
-    network: (event) => showNetwork(page, event),
+    network(event) {
+      showNetwork(page, event);
+      pace.begin(event);
+    },
     usage: (event) => showUsage(page, event),
     snapshot(event) {
       showSnapshot(page, event.epoch);
@@ -24,7 +28,8 @@ export function mount(page) {
     },
     train: curves.addTraining,
     validation: curves.addValidation,
-    progress: (event) => showProgress(page, event),
+    progress: pace.goOn,
+    failed: pace.end,
     frame: layers.add,
     frames_dropped: layers.drop,
   };
@@ -36,26 +41,51 @@ export function mount(page) {
         apply[event.type]?.(event);
       }
       curves.draw();
+      pace.show(curves.latestEpoch());
       document.dispatchEvent(new Event("jobnews"));
     },
     onStatus(now) {
       status.applyStatus(now);
+      pace.show(curves.latestEpoch());
       showSize();
       document.dispatchEvent(new Event("jobnews"));
     },
   });
 }
 
-function showProgress(page, event) {
-  if (event.epoch !== undefined) setText(role(page, "epoch"), `${event.epoch.toFixed(event.epoch < 100 ? 1 : 0)} of ${page.dataset.epochs}`);
-  if (event.rate) {
-    const rate = event.unit === "steps" ? event.rate * (Number(page.dataset.batchSize) || 1) : event.rate;
-    setText(role(page, "rate"), count(Math.round(rate)));
-  }
+/** How far the training is, and its images a second: of the last seconds while it runs, then of all its time. */
+function paceOf(page, status) {
+  let images = null; // of one epoch
+  let [began, told] = [null, null];
+  let [epoch, rate] = [null, 0];
+
+  /** Images a second since the network was built; what the job waited before is no part of it. */
+  const mean = () => (images && told > began ? (epoch * images) / (told - began) : 0);
+
+  return {
+    begin(event) {
+      images = event.train_images;
+      began = event.time;
+    },
+    goOn(event) {
+      epoch = event.epoch ?? epoch;
+      rate = event.rate ?? 0;
+      told = event.time;
+    },
+    end: (event) => (told = event.time),
+    /** A training that fails may have drawn points of which its progress tells no more. */
+    show(drawn) {
+      epoch = Math.max(epoch, drawn);
+      if (epoch === 0 && told === null) return;
+      setText(role(page, "epoch"), `${epochPlace(epoch)} of ${page.dataset.epochs}`);
+      status.reached((100 * epoch) / page.dataset.epochs);
+      const shown = page.dataset.running === "true" ? rate : mean();
+      setText(role(page, "rate"), shown ? count(Number(shown.toPrecision(3))) : "–");
+    },
+  };
 }
 
 function showNetwork(page, event) {
-  page.dataset.batchSize = event.batch_size;
   page.dataset.epochs = event.epochs;
   setText(role(page, "device"), event.device_name || event.device);
   setText(role(page, "layer-totals"), `${event.layers.length} layers · ${count(event.parameters)} learned parameters · batches of ${event.batch_size}`);
