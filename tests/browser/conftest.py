@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, sync_playwright
+
+from tests.conftest import RunningServer, end_jobs, save_digits, start_server
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -70,3 +73,55 @@ class PictureKeeper:
             seen.screenshot(path=path, full_page=True)
         else:
             seen.screenshot(path=path)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of 200 digits, alone in a folder that forms may name."""
+    return save_digits(tmp_path_factory.mktemp("pages") / "digits", 200)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[RunningServer]:
+    """One server for tests that leave each other's jobs alone."""
+    running = start_server(tmp_path_factory.mktemp("shared"), digits.parent)
+    yield running
+    end_jobs(running)
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def dataset(shared: RunningServer, digits: Path) -> str:
+    """A classification dataset that is done."""
+    return make_dataset(shared, digits, "Digits")
+
+
+@pytest.fixture(scope="module")
+def generic(shared: RunningServer, dataset: str) -> str:
+    """A generic dataset of it, which models can read."""
+    return make_generic(shared, dataset)
+
+
+def post(server: RunningServer, path: str, fields: dict[str, str | int]) -> str:
+    """Make a job of the form; its id."""
+    answer = requests.post(f"{server.url}/{path}.json", data=fields, timeout=20)
+    assert answer.ok, answer.text
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def make_dataset(server: RunningServer, digits: Path, name: str) -> str:
+    fields: dict[str, str | int] = {"dataset_name": name, "folder_train": str(digits)}
+    size: dict[str, str | int] = {"resize_channels": 1, "resize_width": 28, "resize_height": 28}
+    job_id = post(server, "datasets/images/classification", fields | size)
+    assert server.wait_for_job(job_id)["status"] == "Done"
+    return job_id
+
+
+def make_generic(server: RunningServer, dataset: str) -> str:
+    folder = server.data_dir / "jobs" / dataset
+    databases = {f"prebuilt_{split}_images": str(folder / f"{split}_db") for split in ("train", "val")}
+    mean = {"prebuilt_mean_file": str(folder / "mean.binaryproto")}
+    job_id = post(server, "datasets/images/generic", {"dataset_name": "Generic", **databases, **mean})
+    assert server.wait_for_job(job_id)["status"] == "Done"
+    return job_id

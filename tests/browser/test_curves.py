@@ -5,7 +5,6 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,28 +16,14 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from jobs.networks.starter import starter_network
 from tests.browser.conftest import PictureKeeper
-from tests.browser.test_pages import SHAPE, make_dataset, make_generic, make_model, no_sideways_scroll
+from tests.browser.test_pages import SHAPE, make_model, no_sideways_scroll
 from tests.browser.walk import points, told, train_losses
-from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
+from tests.conftest import RunningServer, until
 from tests.curve_events import retold
 
 MANY = 100_000
 SPIKE = 63_217
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    running = start_server(tmp_path_factory.mktemp("curves"), tmp_path_factory.getbasetemp())
-    yield running
-    end_jobs(running)
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def generic(shared: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    digits = save_digits(tmp_path_factory.mktemp("curve-digits"), 200)
-    return make_generic(shared, make_dataset(shared, digits, "Digits"))
 
 
 @pytest.fixture(scope="module")

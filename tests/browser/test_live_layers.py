@@ -10,28 +10,16 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from jobs.networks.starter import starter_network
-from tests.browser.conftest import PictureKeeper
-from tests.browser.test_pages import make_dataset, make_generic, no_sideways_scroll, post
+from tests.browser.conftest import PictureKeeper, post
+from tests.browser.test_pages import no_sideways_scroll
 from tests.browser.walk import picture, told
-from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
+from tests.conftest import RunningServer, save_digits, until
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough that an epoch is not over at once."""
     return save_digits(tmp_path_factory.mktemp("live") / "digits", 600)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[RunningServer]:
-    running = start_server(tmp_path_factory.mktemp("server"), digits.parent)
-    yield running
-    end_jobs(running)
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def generic(shared: RunningServer, digits: Path) -> str:
-    return make_generic(shared, make_dataset(shared, digits, "Digits"))
 
 
 def make_model(server: RunningServer, dataset: str, **changes: str | int) -> str:

@@ -1,7 +1,6 @@
 """The pages as a person at the keyboard meets them: forms, lists, words, and a line that drops."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,60 +9,18 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.networks.starter import starter_network
+from tests.browser.conftest import make_dataset, post
 from tests.browser.walk import paste_network, points, train_losses
-from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
+from tests.conftest import RunningServer, start_server, until
 
 LONG_NAME = "<b>Bold</b> & a name " + "that-does-not-break" * 8
 SHAPE = (1, 28, 28)
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_digits(tmp_path_factory.mktemp("pages") / "digits", 200)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Iterator[RunningServer]:
-    """One server for the tests that leave each other's jobs alone."""
-    running = start_server(tmp_path_factory.mktemp("shared"), digits.parent)
-    yield running
-    end_jobs(running)
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def dataset(shared: RunningServer, digits: Path) -> str:
     """A classification dataset with a name that is hard to show."""
     return make_dataset(shared, digits, LONG_NAME)
-
-
-@pytest.fixture(scope="module")
-def generic(shared: RunningServer, dataset: str) -> str:
-    return make_generic(shared, dataset)
-
-
-def post(server: RunningServer, path: str, fields: dict[str, str | int]) -> str:
-    answer = requests.post(f"{server.url}/{path}.json", data=fields, timeout=20)
-    assert answer.ok, answer.text
-    job_id: str = answer.json()["id"]
-    return job_id
-
-
-def make_dataset(server: RunningServer, digits: Path, name: str) -> str:
-    fields: dict[str, str | int] = {"dataset_name": name, "folder_train": str(digits)}
-    size: dict[str, str | int] = {"resize_channels": 1, "resize_width": 28, "resize_height": 28}
-    job_id = post(server, "datasets/images/classification", fields | size)
-    assert server.wait_for_job(job_id)["status"] == "Done"
-    return job_id
-
-
-def make_generic(server: RunningServer, dataset: str) -> str:
-    folder = server.data_dir / "jobs" / dataset
-    databases = {f"prebuilt_{split}_images": str(folder / f"{split}_db") for split in ("train", "val")}
-    mean = {"prebuilt_mean_file": str(folder / "mean.binaryproto")}
-    job_id = post(server, "datasets/images/generic", {"dataset_name": "Generic", **databases, **mean})
-    assert server.wait_for_job(job_id)["status"] == "Done"
-    return job_id
 
 
 def make_model(server: RunningServer, dataset: str, epochs: int, network: str = starter_network(SHAPE)) -> str:
