@@ -1,7 +1,10 @@
 /* Rename, abort and delete a job; edit its notes. */
 
 import { busy, confirmed, role, setText } from "./dom.js";
-import { send } from "./requests.js";
+import { WITH_END } from "./job_status.js";
+import { get, send } from "./requests.js";
+
+const BETWEEN_LOOKS = 200;
 
 export function mount(el) {
   const { jobId } = el.dataset;
@@ -57,6 +60,7 @@ export function mount(el) {
     const done = busy(remove, "Deleting…");
     attempt(async () => {
       try {
+        if (el.closest("[data-running]").dataset.running === "true") await stop(jobId);
         await send("DELETE", `/jobs/${jobId}`);
       } catch (problem) {
         done();
@@ -65,6 +69,16 @@ export function mount(el) {
       location.assign("/");
     });
   });
+}
+
+/** Resolves once the job has ended; the server kills it when it does not stop by itself. */
+async function stop(jobId) {
+  try {
+    await send("POST", `/jobs/${jobId}/abort`);
+  } catch (problem) {
+    if (problem.status !== 403) throw problem; // else it has just ended by itself
+  }
+  while (!WITH_END.has((await get(`/jobs/${jobId}/status`)).status)) await new Promise((resolve) => setTimeout(resolve, BETWEEN_LOOKS));
 }
 
 export function mountNotes(el) {

@@ -3,7 +3,7 @@
 import { h, role, setText } from "./dom.js";
 import { count, duration, fillTimes, interval, moment, timeOfDay } from "./format.js";
 
-const WITH_END = new Set(["Done", "Aborted", "Error"]);
+export const WITH_END = new Set(["Done", "Aborted", "Error"]);
 
 /** Answers {applyStatus(status), applyEvent(event), reached(percent)}; events of other kinds are left to the page. */
 export function jobStatus(page) {

@@ -144,6 +144,18 @@ def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str
     assert shared.status(dataset)["status"] == "Done"
 
 
+def test_a_job_that_runs_is_stopped_and_deleted(shared: RunningServer, generic: str, page: Page) -> None:
+    job_id = make_model(shared, generic, 100_000)
+    page.goto(f"{shared.url}/models/{job_id}")
+    until(lambda: points(page) > 0, 60, "it learns", wait=page.wait_for_timeout)
+    page.get_by_role("button", name="Delete job").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("It is stopped first.")
+    dialog.get_by_role("button", name="Delete", exact=True).click()
+    page.wait_for_url(f"{shared.url}/")
+    assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=10).status_code == 404
+
+
 def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, digits: Path, page: Page) -> None:
     doomed = make_dataset(shared, digits, "Zebra")
     page.goto(shared.url)
