@@ -94,11 +94,7 @@ def main_pictures(
     colormap: Colormap,
 ) -> list[dict[str, Any]]:
     """The pictures at the top of the page. Normalized and reconstruction share their colours: same colour, same value."""
-    limits = None
-    if compared:
-        both = [finite_limits(target), finite_limits(output)]
-        # Of the one that has finite values, if only one has.
-        limits = (float(np.fmin.reduce([low for low, _ in both])), float(np.fmax.reduce([high for _, high in both])))
+    limits = _common_limits(target, output) if compared else None
     # A dataset of floats has a range of its own.
     original = draw_image(image) if image.dtype == np.uint8 else draw(image, colormap)
     shown = [
@@ -125,6 +121,12 @@ def main_pictures(
 
 def _shown(key: str, title: str, caption: str, picture: Picture) -> dict[str, Any]:
     return {"key": key, "title": title, "caption": caption, "picture": vars(picture)}
+
+
+def _common_limits(target: Floats, output: Floats) -> tuple[float, float]:
+    """From the lowest to the highest value of both; of the one that has finite values, if only one has."""
+    both = [finite_limits(target), finite_limits(output)]
+    return float(np.fmin.reduce([low for low, _ in both])), float(np.fmax.reduce([high for _, high in both]))
 
 
 def _range(values: Floats) -> str:

@@ -16,6 +16,7 @@ from jobs.errors import EnvironmentFault
 from jobs.listing import SORTS, TABLES, Listing, Table
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.starter import starter_network
+from jobs.scheduler import Scheduler
 from jobs.store import JobName
 from webapp.config import VERSION
 from webapp.errors import wants_json
@@ -76,8 +77,13 @@ def table_data(job_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/try-it")
 def try_it() -> ResponseReturnValue:
-    """Dataset, generic dataset and autoencoder of scikit-learn's handwritten digits, all queued; then the training's page."""
-    scheduler = services().scheduler
+    """Queue a training on scikit-learn's handwritten digits and all that it needs; then its page."""
+    job = job_view(_queue_handwritten_digits(services().scheduler))
+    return jsonify(id=job.id, name=job.name, status=job.status) if wants_json() else redirect(job.url)
+
+
+def _queue_handwritten_digits(scheduler: Scheduler) -> str:
+    """Dataset, generic dataset and autoencoder; the id of the last."""
     classification = scheduler.submit(
         ImageClassificationDatasetSpec(
             dataset_name="Handwritten digits",
@@ -96,7 +102,7 @@ def try_it() -> ResponseReturnValue:
             prebuilt_mean_file=str(folder / "mean.binaryproto"),
         )
     )
-    model = scheduler.submit(
+    return scheduler.submit(
         GenericImageModelSpec(
             model_name="Autoencoder with a 50-node code",
             dataset=generic,
@@ -105,8 +111,6 @@ def try_it() -> ResponseReturnValue:
             custom_network=starter_network(DIGITS_SHAPE),
         )
     )
-    job = job_view(model)
-    return jsonify(id=job.id, name=job.name, status=job.status) if wants_json() else redirect(job.url)
 
 
 def _digit_folders() -> Path:

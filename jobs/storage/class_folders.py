@@ -29,22 +29,14 @@ def parse_folders(spec: ImageClassificationDatasetSpec, seed: int, check_stop: C
     unlistable: list[str] = []
     train = _pictures_by_class(Path(spec.folder_train), unlistable, check_stop)
     found = {name: len(paths) for name, paths in train.items()}
-    minimum, maximum = spec.folder_train_min_per_class, spec.folder_train_max_per_class
-    train = {name: paths for name, paths in train.items() if len(paths) >= (minimum or 1)}
+    minimum = spec.folder_train_min_per_class or 1
+    train = {name: paths for name, paths in train.items() if len(paths) >= minimum}
     if len(train) < 2:
         raise UserError(" ".join([_too_few_classes(spec, found), *_left_unlisted(unlistable)]))
     parsed = Parsed(sorted(train), warnings=_left_unlisted(unlistable))
-    parsed.warnings += _left_out(found, train, f"fewer than {minimum or 1} training pictures")
+    parsed.warnings += _left_out(found, train, f"fewer than {minimum} training pictures")
 
-    pct_val = 0.0 if spec.has_val_folder else spec.folder_pct_val
-    pct_test = 0.0 if spec.has_test_folder else spec.folder_pct_test
-    splits: dict[str, list[Labelled]] = {"train": [], "val": [], "test": []}
-    for number, name in enumerate(parsed.labels):
-        paths = _chosen(train[name], maximum, random)
-        train_count, val_count, _ = split_counts(len(paths), pct_val, pct_test)
-        splits["train"] += [(path, number) for path in paths[:train_count]]
-        splits["val"] += [(path, number) for path in paths[train_count : train_count + val_count]]
-        splits["test"] += [(path, number) for path in paths[train_count + val_count :]]
+    splits = _split_of_each_class(spec, [train[name] for name in parsed.labels], random)
     if spec.has_val_folder:
         splits["val"] = _from_own_folder(spec, "val", parsed, random, check_stop)
     if spec.has_test_folder:
@@ -54,6 +46,22 @@ def parse_folders(spec: ImageClassificationDatasetSpec, seed: int, check_stop: C
             random.shuffle(pictures)
             parsed.splits[name] = pictures
     return parsed
+
+
+def _split_of_each_class(
+    spec: ImageClassificationDatasetSpec, classes: list[list[str]], random: Random
+) -> dict[str, list[Labelled]]:
+    """The pictures of the training folder, shared out; what has a folder of its own gets none of these."""
+    pct_val = 0.0 if spec.has_val_folder else spec.folder_pct_val
+    pct_test = 0.0 if spec.has_test_folder else spec.folder_pct_test
+    splits: dict[str, list[Labelled]] = {"train": [], "val": [], "test": []}
+    for number, pictures in enumerate(classes):
+        paths = _chosen(pictures, spec.folder_train_max_per_class, random)
+        train_count, val_count, _ = split_counts(len(paths), pct_val, pct_test)
+        splits["train"] += [(path, number) for path in paths[:train_count]]
+        splits["val"] += [(path, number) for path in paths[train_count : train_count + val_count]]
+        splits["test"] += [(path, number) for path in paths[train_count + val_count :]]
+    return splits
 
 
 def split_counts(size: int, pct_val: float, pct_test: float) -> tuple[int, int, int]:

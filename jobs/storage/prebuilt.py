@@ -176,6 +176,16 @@ def _check_free_space(folder: Path, needed: int) -> None:
         )
 
 
+def _warn_of_resized(job: WorkerJob, split: Split, count: int) -> None:
+    images = split.images
+    text = (
+        f"{count:,} of {images.entries:,} {SPLIT_NAMES[split.name]} images had another shape than the first, "
+        f"{in_words(images.shape)}, and were resized to it."
+    )
+    print(text)
+    job.events.write("message", level="warning", text=text)
+
+
 def _decode_split(job: WorkerJob, split: Split, progress: Progress, force_same_shape: bool) -> dict[str, Any]:
     """Decode a split into its arrays; what dataset.json says of it."""
     images, name = split.images, SPLIT_NAMES[split.name]
@@ -198,12 +208,7 @@ def _decode_split(job: WorkerJob, split: Split, progress: Progress, force_same_s
             raise _explained(error, split) from error
         distribution = None if split.labels else _distribution(labels_file)
     if resized_count:
-        text = (
-            f"{resized_count:,} of {images.entries:,} {name} images had another shape than the first, "
-            f"{in_words(images.shape)}, and were resized to it."
-        )
-        print(text)
-        job.events.write("message", level="warning", text=text)
+        _warn_of_resized(job, split, resized_count)
     _announce(job, split, distribution)
     return {
         "images_db": str(images.folder),

@@ -132,19 +132,7 @@ def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
 
     What a network changes inside of lists and other objects stays changed.
     """
-    attributes = [(module, dict(vars(module))) for module in model.modules()]
-    tensors = [
-        (value, value.detach().clone())
-        for _, values in attributes
-        for value in values.values()
-        if isinstance(value, Tensor) and not is_lazy(value)
-    ]
-    buffers = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None and not is_lazy(buffer)
-    ]
+    before = ModelState(model)
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
@@ -152,20 +140,45 @@ def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
             yield
         finally:
             try:
-                # By the model's own way first, which may do more than set a flag.
-                model.train(attributes[0][1]["training"])
+                before.put_back()
             finally:
-                for module, before in attributes:
-                    vars(module).clear()
-                    vars(module).update(before)
-                with torch.no_grad():
-                    for tensor, kept in tensors:
-                        tensor.copy_(kept)
-                    for module, name, buffer, kept in buffers:
-                        buffer.copy_(kept)
-                        module._buffers[name] = buffer
                 random.setstate(of_python)
                 np.random.set_state(of_numpy)
+
+
+class ModelState:
+    """The attributes of a model's modules and the values of its buffers, as they were at one moment."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._attributes = [(module, dict(vars(module))) for module in model.modules()]
+        self._tensors = [
+            (value, value.detach().clone())
+            for _, values in self._attributes
+            for value in values.values()
+            if isinstance(value, Tensor) and not is_lazy(value)
+        ]
+        self._buffers = [
+            (module, name, buffer, buffer.detach().clone())
+            for module in model.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None and not is_lazy(buffer)
+        ]
+
+    def put_back(self) -> None:
+        try:
+            # By the model's own way first, which may do more than set a flag.
+            self._model.train(self._attributes[0][1]["training"])
+        finally:
+            for module, before in self._attributes:
+                vars(module).clear()
+                vars(module).update(before)
+            with torch.no_grad():
+                for tensor, kept in self._tensors:
+                    tensor.copy_(kept)
+                for module, name, buffer, kept in self._buffers:
+                    buffer.copy_(kept)
+                    module._buffers[name] = buffer
 
 
 def draw_capture(

@@ -78,54 +78,59 @@ class Probes:
         if not self._are_of_use:
             return ranges
         for images in torch.split(self._images, self._at_once):
-            with torch.no_grad(), _noting_units(calls, ranges):
+            with torch.no_grad(), _UnitWatch(calls, ranges).at_work():
                 output = next(tensors_in(model(self._prepare(images))))
             ranges.output = _joined(ranges.output, _range_of_units(output.reshape(len(output), -1), 1))
         return ranges
 
 
-@contextmanager
-def _noting_units(calls: Sequence[LayerCall], ranges: UnitRanges) -> Iterator[None]:
-    """Note the range of each unit of the activations in a forward pass."""
-    to_come: dict[nn.Module, list[LayerCall]] = defaultdict(list)
-    for call in calls:
-        to_come[call.module].insert(0, call)
-    firing = {call.index for call in activations(calls)}
-    may_feed = {call.index for call in _layers_before_output(calls)} - firing
-    made_by: MutableMapping[Tensor, LayerCall] = WeakTensorKeyDictionary()
-    inside: list[nn.Module] = []
+class _UnitWatch:
+    """Notes the range of each unit of the activations in the forward pass that its block runs."""
 
-    def begin(module: nn.Module, args: object) -> None:
-        inside.append(module)
+    def __init__(self, calls: Sequence[LayerCall], ranges: UnitRanges) -> None:
+        self._calls = calls
+        self._ranges = ranges
+        self._to_come: dict[nn.Module, list[LayerCall]] = defaultdict(list)
+        for call in calls:
+            self._to_come[call.module].insert(0, call)
+        self._firing = {call.index for call in activations(calls)}
+        self._may_feed_function = {call.index for call in _layers_before_output(calls)} - self._firing
+        self._made_by: MutableMapping[Tensor, LayerCall] = WeakTensorKeyDictionary()
+        self._inside: list[nn.Module] = []
 
-    def end(module: nn.Module, args: object, output: object) -> None:
-        inside.pop()
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        handles = [module.register_forward_pre_hook(self._begin) for module in self._to_come]
+        handles += [module.register_forward_hook(self._end) for module in self._to_come]
+        try:
+            with _ActivationFunctions(self._hear):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _begin(self, module: nn.Module, args: object) -> None:
+        self._inside.append(module)
+
+    def _end(self, module: nn.Module, args: object, output: object) -> None:
+        self._inside.pop()
         # A pass may take another way for other images.
-        call = to_come[module].pop() if to_come[module] else None
+        call = self._to_come[module].pop() if self._to_come[module] else None
         if call is not None and isinstance(output, Tensor):
-            made_by[output] = call
-            if call.index in firing:
-                note(ranges.activations, call, output)
+            self._made_by[output] = call
+            if call.index in self._firing:
+                self._note(self._ranges.activations, call, output)
 
-    def hear(input: Tensor, output: Tensor) -> None:
+    def _hear(self, input: Tensor, output: Tensor) -> None:
         # An activation that is a module calls such a function, too.
-        call = None if inside else made_by.get(input)
-        if call is not None and call.index in may_feed and output.shape == input.shape:
-            note(ranges.functions, call, output)
+        call = None if self._inside else self._made_by.get(input)
+        if call is not None and call.index in self._may_feed_function and output.shape == input.shape:
+            self._note(self._ranges.functions, call, output)
 
-    def note(noted: dict[int, Range], call: LayerCall, output: Tensor) -> None:
-        axis = unit_axis(call, calls)
+    def _note(self, noted: dict[int, Range], call: LayerCall, output: Tensor) -> None:
+        axis = unit_axis(call, self._calls)
         if axis is not None:
             noted[call.index] = _joined(noted.get(call.index), _range_of_units(output, axis))
-
-    handles = [module.register_forward_pre_hook(begin) for module in to_come]
-    handles += [module.register_forward_hook(end) for module in to_come]
-    try:
-        with _ActivationFunctions(hear):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class _ActivationFunctions(TorchFunctionMode):
