@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -168,17 +168,8 @@ def _create_database(
     """Read the pictures on all cores and publish their database; after a stop or an error there is none."""
     answers = on_all_cores(_read_chunk, _chunks(spec, pictures), job.check_stop)
     with closing(answers), DatabaseWriter(job.folder.path / tally.db) as writer:
-        waiting: list[Item] = []
-        waiting_bytes = 0
-        for answer in answers:
-            tally.add(answer)
-            progress.advance(answer.count)
-            waiting += answer.items
-            waiting_bytes += sum(len(value) for _, value in answer.items)
-            if len(waiting) >= TRANSACTION_RECORDS or waiting_bytes >= TRANSACTION_BYTES:
-                writer.put(waiting)
-                waiting, waiting_bytes = [], 0
-        writer.put(waiting)
+        for items in _transactions(answers, tally, progress):
+            writer.put(items)
         tally.report()
         if not tally.entries:
             raise UserError(
@@ -203,6 +194,21 @@ def _chunks(spec: ImageClassificationDatasetSpec, pictures: list[Labelled]) -> I
     size = max(1, min(CHUNK_PICTURES, CHUNK_BYTES // picture_bytes))
     for start in range(0, len(pictures), size):
         yield Chunk(spec, start, pictures[start : start + size])
+
+
+def _transactions(answers: Iterable[ChunkAnswer], tally: Tally, progress: Progress) -> Iterator[list[Item]]:
+    """The records of the answers, so many at a time as are written at once; all is counted on the way."""
+    waiting: list[Item] = []
+    waiting_bytes = 0
+    for answer in answers:
+        tally.add(answer)
+        progress.advance(answer.count)
+        waiting += answer.items
+        waiting_bytes += sum(len(value) for _, value in answer.items)
+        if len(waiting) >= TRANSACTION_RECORDS or waiting_bytes >= TRANSACTION_BYTES:
+            yield waiting
+            waiting, waiting_bytes = [], 0
+    yield waiting
 
 
 def _read_chunk(chunk: Chunk) -> ChunkAnswer:
