@@ -70,6 +70,29 @@ def test_dropout_input_and_output_are_not_counted():
     assert [(each.call, each.dead) for each in found] == [(4, 0)]
 
 
+def test_pixels_before_the_first_weights_are_no_units():
+    class Pixels(nn.Module):
+        def forward(self, input: Tensor) -> Tensor:
+            return F.relu(-1e6 + input)
+
+    layers = nn.Flatten(), nn.Unflatten(1, (1, 8, 8)), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    assert look(nn.Sequential(Pixels(), *layers))[0] == []
+    assert look(OfFunctions(F.relu, nn.Flatten(), nn.Linear(64, 3)))[0] == []
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), F.relu])
+def test_a_unit_that_fires_for_one_image_of_all_is_alive(activation):
+    images = torch.zeros(40, 1, 8, 8, dtype=torch.uint8)
+    images[0] = torch.arange(64).reshape(1, 8, 8)
+    model = OfFunctions(activation, nn.Linear(8, 10), nn.Linear(80, 3)).eval()
+    with torch.no_grad(), traced(model) as trace:
+        model(images[:1].float())
+    # The second and the third pass are of nothing but zeros.
+    ranges = Probes(ResidentImages(images, torch.zeros(40)), Preparation(), 16).measure(model, trace.calls)
+    (found,) = dead_units(ranges, trace.calls)
+    assert found.dead < found.units
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
