@@ -79,6 +79,7 @@ def test_a_child_of_a_spare_knows_only_what_it_was_told(
     assert "SECRET" not in process.environ()
     assert "SECRET" not in environment
     assert worker.wait(60) == 1
+    assert worker.words_before_order() is None, "it had begun"
     assert "is not there" in events_of(job, "failed")[0]["cause"]
 
 
