@@ -15,8 +15,10 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 # Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
-SECONDS_BEFORE_NEXT_SPARE = 10.0
+SECONDS_BEFORE_NEXT_SPARE = 3.0
 SPARE_LOG = "spare-"
+# What a spare says when it has imported everything.
+READY = b"ready"
 # Of what a spare said, so much belongs in an error: where a fault was, and which.
 LAST_LINES = 3
 
@@ -85,11 +87,22 @@ class Spare:
     process: ChildProcess
     orders: socket.socket
 
+    def is_importing(self) -> bool:
+        """Whether it cannot take an order yet. It imports in idle time, which may last while a training is at work."""
+        try:
+            self.orders.recv(len(READY), socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        # It is ready, or gone.
+        return False
+
     def take(self, order: Order, streams: tuple[int, int, int]) -> ChildProcess | None:
         """The process with this order; None when it has died meanwhile."""
         with self.orders:
             if self.process.poll() is None:
                 try:
+                    # A line with something unread on it is broken off when it is closed, and the order with it.
+                    self.orders.recv(len(READY))
                     socket.send_fds(self.orders, [order.as_json()], [*streams, *order.kept])
                 except OSError:
                     signal_group(self.process.pid, signal.SIGKILL)
@@ -164,9 +177,13 @@ class Launcher:
                 log.exception("No spare process could be started.")
 
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
-        """The child at work on this order: the spare if there is one, else a new process."""
+        """The child at work on this order: the spare if one is ready, else a new process."""
         with self._lock:
-            spare, self._spare = self._spare, None
+            spare = self._spare
+            if spare is not None and spare.is_importing():
+                spare = None
+            else:
+                self._spare = None
         process = None if spare is None else spare.take(order, (stdin, stdout, stderr))
         self.prepare(SECONDS_BEFORE_NEXT_SPARE)
         return process or start_process(order, stdin, stdout, stderr)

@@ -33,15 +33,22 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
 
 
 def waiting(parent: int, scratch: Path) -> list[psutil.Process]:
-    """The spares of a process that wait for their order: asleep in their own folder, with torch in memory."""
+    """The spares of a process that are ready for their order: in their own folder, with torch in memory, and with no
+    thread any more that imports.
+    """
     found = []
     for child in psutil.Process(parent).children():
         # One that has become a worker may end while we look.
         with suppress(psutil.NoSuchProcess):
             with_torch = any("libtorch" in part.path for part in child.memory_maps())
-            if Path(child.cwd()) == scratch and with_torch and child.status() == psutil.STATUS_SLEEPING:
+            if Path(child.cwd()) == scratch and with_torch and os.SCHED_IDLE not in policies(child):
                 found.append(child)
     return found
+
+
+def policies(process: psutil.Process) -> set[int]:
+    """By which the system gives its threads time."""
+    return {os.sched_getscheduler(thread.id) for thread in process.threads()}
 
 
 def one_spare(parent: int, scratch: Path) -> psutil.Process:
@@ -104,29 +111,50 @@ def test_a_spare_that_was_killed_is_not_missed(tmp_path: Path, launcher: Launche
     assert events_of(job, "finished")
 
 
-# As with a library that is being replaced: the import fails, and not before the order is there.
-FAULT = """
-import select, sys
+# What a spare runs before anything else.
+WITHOUT_TORCH = """
+import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            select.select([int(sys.orig_argv[-1])], [], [])
             raise ImportError("libtorch.so: cannot open shared object file")
 
 if "jobs.spare" in sys.orig_argv:
     sys.meta_path.insert(0, Missing())
 """
+WITHOUT_MEMORY = """
+import socket, sys
+
+def fail(*arguments, take=socket.recv_fds):
+    take(*arguments)
+    raise MemoryError("no memory is left")
+
+if "jobs.spare" in sys.orig_argv:
+    socket.recv_fds = fail
+"""
 
 
 @pytest.fixture
-def spare_without_torch(tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> psutil.Process:
-    """A spare that gets its order, and dies of what it is about to import."""
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "sitecustomize.py").write_text(FAULT)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
-    launcher.prepare()
-    return until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[0]
+def start_faulty(
+    tmp_path: Path, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], psutil.Process]:
+    def start(fault: str) -> psutil.Process:
+        (tmp_path / "path").mkdir()
+        (tmp_path / "path" / "sitecustomize.py").write_text(fault)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+        launcher.prepare()
+        spares = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare")
+        return spares[0]
+
+    return start
+
+
+@pytest.fixture
+def spare_without_memory(tmp_path: Path, start_faulty: Callable[[str], psutil.Process]) -> None:
+    """A spare that gets its order, and dies of it."""
+    start_faulty(WITHOUT_MEMORY)
+    one_spare(os.getpid(), tmp_path / "spare")
 
 
 def is_spare(process: psutil.Process) -> bool:
@@ -158,22 +186,63 @@ def train(tmp_path: Path, launcher: Launcher, prepared: Callable[[Scheduler, str
 
 
 def test_a_job_has_the_last_words_of_a_spare_that_died_with_its_order(
-    tmp_path: Path, launcher: Launcher, spare_without_torch: psutil.Process
+    tmp_path: Path, launcher: Launcher, spare_without_memory: None
 ) -> None:
     job = train(tmp_path, launcher, lambda scheduler, job_id: None)
     assert job.status is Status.ERROR
     assert "before it had begun" in (job.cause or "")
-    assert (job.cause or "").endswith("ImportError: libtorch.so: cannot open shared object file")
+    assert (job.cause or "").endswith("MemoryError: no memory is left")
 
 
 def test_a_network_is_not_to_blame_for_a_spare_that_died_with_its_order(
-    tmp_path: Path, launcher: Launcher, spare_without_torch: psutil.Process
+    tmp_path: Path, launcher: Launcher, spare_without_memory: None
 ) -> None:
     request = {"text": starter_network((1, 28, 28)), "image_shape": [1, 28, 28]}
-    with pytest.raises(EnvironmentFault, match=r"before it had begun .* libtorch\.so: cannot open"):
+    with pytest.raises(EnvironmentFault, match=r"before it had begun .* no memory is left"):
         check_network(launcher, request, tmp_path)
     # The next one starts from nothing.
     assert check_network(launcher, request, tmp_path)["parameters"] == 501_834
+
+
+def test_nobody_waits_for_a_spare_that_still_imports(tmp_path: Path, launcher: Launcher) -> None:
+    make_dataset(tmp_path)
+    launcher.prepare()
+    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[
+        0
+    ]
+    spare.suspend()
+    job = model_job(tmp_path, train_epochs=1)
+    worker = start_worker(job.folder, "cpu", launcher)
+    assert worker.pid != spare.pid
+    assert worker.wait(60) == 0
+    spare.resume()
+    assert one_spare(os.getpid(), tmp_path / "spare") == spare, "it is the next child's"
+
+
+def test_a_spare_takes_no_time_that_a_training_wants(tmp_path: Path, launcher: Launcher) -> None:
+    launcher.prepare()
+    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[
+        0
+    ]
+    until(lambda: os.SCHED_IDLE in policies(spare), 10, "it imports in idle time")
+    session = Path(f"/proc/{spare.pid}/autogroup")
+    if session.exists():
+        until(lambda: session.read_text().endswith(" nice 19\n"), 10, "its session steps back")
+    one_spare(os.getpid(), tmp_path / "spare")
+    assert policies(spare) == {os.SCHED_OTHER}, "what it becomes is a process like any other"
+    assert not session.exists() or session.read_text().endswith(" nice 0\n")
+
+
+def test_a_spare_that_cannot_import_torch_gets_no_order(
+    tmp_path: Path, launcher: Launcher, start_faulty: Callable[[str], psutil.Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    spare = start_faulty(WITHOUT_TORCH)
+    until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 20, "the spare is dead")
+    make_dataset(tmp_path)
+    job = model_job(tmp_path, train_epochs=1)
+    assert start_worker(job.folder, "cpu", launcher).wait(60) == 0
+    assert events_of(job, "finished")
+    assert "ImportError: libtorch.so: cannot open shared object file" in caplog.text
 
 
 def test_a_spare_that_is_killed_with_its_order_in_hand(tmp_path: Path, launcher: Launcher) -> None:
