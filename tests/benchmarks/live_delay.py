@@ -1,10 +1,13 @@
 """How long after a step its loss is drawn in a browser, alone and among a hundred pages, and what those cost the training."""
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
+
+import psutil
 
 from jobs.folder import JobFolder
 from tests.benchmarks.bench import Bench, epoch_ends, events_of
@@ -40,8 +43,13 @@ def measure(bench: Bench) -> list[Figure]:
             Figure(f"from step to drawn, {pages} open, median", "s", [statistics.median(delays)], at_most(0.3), steps),
             Figure(f"from step to drawn, {pages} open, 99th percentile", "s", [last_percent], at_most(1), steps),
         ]
-    name = f"what {bench.scale.visitors} open pages cost the training"
-    return [*figures, Figure(name, "%", cost(bench), at_most(3), "visitors on the same cores")]
+    lost, taken = cost(bench)
+    pages = f"{bench.scale.visitors} open pages"
+    return [
+        *figures,
+        Figure(f"what {pages} cost the training", "%", lost, at_most(3), "visitors on the same cores"),
+        Figure(f"what the server takes of a core for {pages}", "%", taken),
+    ]
 
 
 def training(bench: Bench) -> JobFolder:
@@ -87,25 +95,37 @@ def steps_done(job: JobFolder) -> Iterator[tuple[int, float]]:
         last_step, last_time = event["step"][-1], event["time"]
 
 
-def cost(bench: Bench) -> list[float]:
-    """Per cent by which epochs are longer while the pages are open, compared with the same training just before."""
+def cost(bench: Bench) -> tuple[list[float], list[float]]:
+    """Per cent by which epochs are longer while the pages are open, compared with the same training just before; and per
+    cent of a core that the server is at work meanwhile.
+    """
     job = training(bench)
-    windows = []
+    windows, taken = [], []
     try:
         for _ in range(2 * WINDOWS):
             visitors = bench.scale.visitors if len(windows) % 2 else 0
             with open_pages(bench.site.url, job.id, visitors):
-                begin = time.time()
+                begin, used = time.time(), processor_seconds(bench)
                 # Two whole epochs at least lie in each window.
                 epochs = len(epoch_ends(job))
                 until(lambda epochs=epochs: len(epoch_ends(job)) > epochs + 2, 120, "epochs pass", wait=pause)
                 pause(1000 * bench.scale.seconds_watched / WINDOWS)
                 windows.append((begin, time.time()))
+                taken.append(100 * (processor_seconds(bench) - used) / (time.time() - begin))
     finally:
         bench.site.abort(job)
     ends = epoch_ends(job)
     seconds = [mean_epoch([end for end in ends if begin < end < over]) for begin, over in windows]
-    return [100 * (opened / closed - 1) for closed, opened in zip(seconds[::2], seconds[1::2], strict=True)]
+    lost = [100 * (opened / closed - 1) for closed, opened in zip(seconds[::2], seconds[1::2], strict=True)]
+    return lost, taken[1::2]
+
+
+def processor_seconds(bench: Bench) -> float:
+    """What the server has used so far: the process that was started, and gunicorn's worker below it in the same session."""
+    server = psutil.Process(bench.site.server.process.pid)
+    session = [child for child in server.children() if os.getsid(child.pid) == os.getsid(server.pid)]
+    times = [process.cpu_times() for process in [server, *session]]
+    return sum(used.user + used.system for used in times)
 
 
 def mean_epoch(ends: list[float]) -> float:
