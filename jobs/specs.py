@@ -17,7 +17,13 @@ class FormFields(BaseModel):
     """Fields as a form or a JSON body gives them. Unknown ones are dropped: DIGITS's clients send some."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", str_strip_whitespace=True, validate_default=True, protected_namespaces=()
+        frozen=True,
+        extra="ignore",
+        str_strip_whitespace=True,
+        validate_default=True,
+        protected_namespaces=(),
+        # A fault is told by the field's name, by whatever name of DIGITS's it was sent.
+        loc_by_alias=False,
     )
 
 

@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from flask import request
-from pydantic import ValidationError
+from pydantic import AliasChoices, AliasPath, ValidationError
 from pydantic.fields import FieldInfo
 
 from jobs.specs import FormFields, JobSpec, ServerPaths
@@ -138,7 +138,8 @@ def sent_values() -> dict[str, Any]:
 
 def parse(spec: type[Spec], values: Mapping[str, Any], paths: ServerPaths) -> tuple[Spec | None, dict[str, list[str]]]:
     """The spec that `values` give, or None and what is wrong with each field, in sentences."""
-    kept = {name: value for name, value in values.items() if name in spec.model_fields and name != "kind"}
+    known = {alias for name, info in spec.model_fields.items() for alias in _sent_names(name, info)} - {"kind"}
+    kept = {name: value for name, value in values.items() if name in known}
     try:
         return spec.model_validate(kept, context=paths), {}
     except ValidationError as error:
@@ -146,6 +147,11 @@ def parse(spec: type[Spec], values: Mapping[str, Any], paths: ServerPaths) -> tu
         for fault in error.errors():
             errors.setdefault(str(fault["loc"][0]) if fault["loc"] else "form", []).append(_sentence(dict(fault)))
         return None, errors
+
+
+def _sent_names(name: str, info: FieldInfo) -> list[str | AliasPath]:
+    """What a request may call a field: its own name, and DIGITS's where that is another."""
+    return info.validation_alias.choices if isinstance(info.validation_alias, AliasChoices) else [name]
 
 
 def _sentence(fault: dict[str, Any]) -> str:

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.registry import JobKind
-from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalInt, required_if
+from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalInt, existing_file, required_if
 
+Framework = Literal["pytorch", "torch"]
 Solver = Literal["SGD", "NESTEROV", "ADAM", "ADAGRAD", "RMSPROP", "ADADELTA"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"]
 Epochs = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -145,10 +146,20 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
     )
 
     method: Literal["custom"] = "custom"
-    framework: Literal["pytorch"] = "pytorch"
+    framework: Framework = Field(
+        "pytorch", title="Framework", json_schema_extra={"choices": {"pytorch": "PyTorch", "torch": "Torch"}}
+    )
     # Not stripped: its line numbers are what errors speak of.
     custom_network: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
-        "", max_length=1_000_000, title="Custom network", json_schema_extra={"editor": "python"}
+        "", max_length=1_000_000, title="Custom network", json_schema_extra={"editor": True}
+    )
+    pretrained_model: str = Field(
+        "",
+        title="Pretrained weights (.t7)",
+        description="A snapshot that Torch7 or DIGITS wrote. Blank: the weights begin as the layers draw them.",
+        # DIGITS's name for it.
+        validation_alias=AliasChoices("pretrained_model", "custom_network_snapshot"),
+        json_schema_extra={"path": "t7"},
     )
     select_gpu: str = Field("next", pattern=r"^(next|cpu|\d+)$", title="Device")
 
@@ -167,9 +178,24 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
     @classmethod
     def _network_is_given(cls, value: str, info: ValidationInfo) -> str:
         required_if(True, value.strip(), "Paste a network, or take the starter network.")
-        if info.context is not None:
+        # Lua is first read where it runs.
+        if info.context is not None and info.data.get("framework") == "pytorch":
             _parses(value)
         return value
+
+    @field_validator("pretrained_model")
+    @classmethod
+    def _weights_exist_if_given(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return ""
+        if info.data.get("framework") == "pytorch":
+            raise PydanticCustomError(
+                "framework", "Weights of a .t7 file are for a network in Lua: choose Torch, or leave this blank."
+            )
+        path = existing_file(value, info)
+        if path.suffix != ".t7":
+            raise PydanticCustomError("path", "Torch keeps weights in .t7 files; this one is none.")
+        return str(path)
 
 
 def _parses(text: str) -> None:
