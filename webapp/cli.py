@@ -137,6 +137,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "workers": 1,
             "threads": THREADS,
             "timeout": 120,
+            # An open page asks for every frame of a training: with gunicorn's 2 seconds, each time on a new connection.
+            "keepalive": 75,
             "graceful_timeout": SHUTDOWN_GRACE_SECONDS,
             "control_socket_disable": True,
             "worker_exit": _close,
