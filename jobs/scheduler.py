@@ -111,7 +111,7 @@ class Scheduler:
             job_id = self._make_folder(spec, now)
         try:
             self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
-                            spec.parent_id(self._jobs_dir))  # fmt: skip
+                            spec.parent_id(self._jobs_dir), getattr(spec, "framework", None))  # fmt: skip
         except BaseException:
             shutil.rmtree(self.folder(job_id).path, ignore_errors=True)
             raise

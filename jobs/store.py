@@ -43,6 +43,8 @@ CREATE INDEX status_changes_by_job ON status_changes (job_id);
 MIGRATIONS = (
     # Lists, newest first, and their counts, without reading the rows themselves.
     "CREATE INDEX jobs_by_family ON jobs (family, created, id, status);",
+    # In whose language the network of a model is written; there was one. NULL for datasets.
+    "ALTER TABLE jobs ADD COLUMN framework TEXT; UPDATE jobs SET framework = 'pytorch' WHERE family = 'model';",
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
@@ -68,6 +70,7 @@ class JobRecord:
     device: str | None
     event_offset: int
     summary: dict[str, Any]
+    framework: str | None
 
 
 @dataclass(frozen=True)
@@ -150,13 +153,13 @@ class Store:
             self._connection.close()
 
     def add(self, job_id: str, kind: str, family: str, name: str, group_name: str, created: float,
-            parent_id: str | None) -> None:  # fmt: skip
+            parent_id: str | None, framework: str | None = None) -> None:  # fmt: skip
         """Enter a new job as Initialized. Its folder must be complete already."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (job_id, kind, family, name, group_name, Status.INITIALIZED, created, parent_id),
+                "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, kind, family, name, group_name, Status.INITIALIZED, created, parent_id, framework),
             )
             connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.INITIALIZED, created))
 

@@ -47,7 +47,7 @@ def write_past_job(settings: Settings, store: Store, job_id: str, name: str, beg
     # Without an fsync.
     folder.spec.write_text(json.dumps({"kind": kind}))
     group = chance.choice(("", "", "sweep"))
-    store.add(job_id, kind, "model" if parent else "dataset", name, group, began, parent)
+    store.add(job_id, kind, "model" if parent else "dataset", name, group, began, parent, "pytorch" if parent else None)
     store.move(job_id, Status.INITIALIZED, Status.WAITING, began + 0.1)
     store.move(job_id, Status.WAITING, Status.RUNNING, began + 1.0, device="cpu")
     store.record_events(job_id, 0, 20_000, summary)

@@ -194,6 +194,6 @@ def table_row(job: ListedJob) -> dict[str, Any]:
         "refs": job.readers,
         "sparkline": summary.get("sparkline", {}).get("losses", []),
         "url": url_for(f"{record.family}s.show", job_id=record.id),
-        **({"framework": "pytorch"} if record.family == "model" else {"backend": "lmdb"}),
+        **({"framework": record.framework} if record.family == "model" else {"backend": "lmdb"}),
         **curves,
     }

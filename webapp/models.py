@@ -7,13 +7,13 @@ from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from jobs.errors import EnvironmentFault, NoSuchJob, UserError
-from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.models.generic_image import Framework, GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
 from jobs.pins import read_pin
 from jobs.predictions import check_network
@@ -39,6 +39,8 @@ def new(url: str) -> ResponseReturnValue:
         values = job_view(clone).spec
     elif dataset := request.args.get("dataset"):
         values = {"dataset": dataset}
+    if framework := request.args.get("framework"):
+        values = {"framework": _framework(framework), **values}
     return _form_page(kind, values)
 
 
@@ -49,7 +51,8 @@ def _form_page(
     if "dataset" not in values and datasets:
         values = values | {"dataset": datasets[0].id}
     if "custom_network" not in values:
-        values = values | {"custom_network": _starter(str(values.get("dataset", "")))}
+        framework = _framework(str(values.get("framework", "")))
+        values = values | {"custom_network": _starter(str(values.get("dataset", "")), framework)}
     form = make_form(f"New {kind.title.removeprefix('Generic ')}", url_for("models.create", url=kind.url), kind.spec, values,
                      errors)  # fmt: skip
     if wants_json():
@@ -65,19 +68,31 @@ def _datasets(kind: JobKind) -> list[JobView]:
     return [view_of(record) for record in records if record.status not in (Status.ERROR, Status.ABORTED)]
 
 
-def _starter(dataset_id: str) -> str:
+def _framework(sent: str) -> Framework:
+    """The framework of this id; the first where none is named."""
+    known: tuple[Framework, ...] = get_args(Framework)
+    for framework in known:
+        if sent in (framework, ""):
+            return framework
+    raise UserError(f"There is no framework {sent!r}; a network is written for {' or '.join(known)}.")
+
+
+def _starter(dataset_id: str, framework: Framework) -> str:
     """A network to begin with, for the images of the dataset, or for MNIST's when they are not known yet."""
     shape = (1, 28, 28)
     try:
         folder = job_view(dataset_id).folder
     except NoSuchJob:
-        return starter_network(shape)
-    return starter_network(tuple(folder.read_dataset()["image_shape"]) if folder.dataset.exists() else shape)
+        return starter_network(shape, framework)
+    if folder.dataset.exists():
+        shape = tuple(folder.read_dataset()["image_shape"])
+    return starter_network(shape, framework)
 
 
 @blueprint.post("/starter-network")
 def starter() -> ResponseReturnValue:
-    return jsonify(network=_starter(request.form.get("dataset", "")))
+    framework = _framework(request.form.get("framework", ""))
+    return jsonify(network=_starter(request.form.get("dataset", ""), framework))
 
 
 @blueprint.post("/visualize-lr")
@@ -103,6 +118,8 @@ def visualize_network() -> ResponseReturnValue:
     made = folder.read_dataset()
     train = made["splits"]["train"]
     question = {
+        # DIGITS's clients send it in the address.
+        "framework": _framework(request.values.get("framework", "")),
         "text": request.form.get("custom_network", ""),
         "image_shape": made["image_shape"],
         "label_shape": train["label_shape"],

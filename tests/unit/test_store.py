@@ -60,11 +60,15 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -
     old.execute(
         "INSERT INTO jobs (id, kind, family, name, status, created) VALUES ('a', 'k', 'dataset', 'Old', 'Done', 1)"
     )
+    old.execute(
+        "INSERT INTO jobs (id, kind, family, name, status, created) VALUES ('m', 'k', 'model', 'Net', 'Done', 2)"
+    )
     old.commit()
     old.close()
     for _ in range(2):
         store = Store(tmp_path / "old.sqlite")
-        assert [job.name for job in store.names()] == ["Old"]
+        assert [job.name for job in store.names()] == ["Net", "Old"]
+        assert (store.get("m").framework, store.get("a").framework) == ("pytorch", None)
         assert structure(store) == structure(Store(tmp_path / "new.sqlite"))
         store.close()
 
