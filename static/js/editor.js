@@ -2,7 +2,8 @@
 
 import { indentWithTab } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
-import { HighlightStyle, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { HighlightStyle, StreamLanguage, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { lua } from "@codemirror/legacy-modes/mode/lua";
 import { lintGutter, setDiagnostics } from "@codemirror/lint";
 import { EditorState, StateEffect, StateField } from "@codemirror/state";
 import { Decoration, EditorView, keymap } from "@codemirror/view";
@@ -33,7 +34,7 @@ const highlighting = HighlightStyle.define([
   { tag: [tags.string, tags.special(tags.string)], color: "var(--code-string)" },
   { tag: [tags.number, tags.bool, tags.null], color: "var(--code-number)" },
   { tag: tags.comment, color: "var(--code-comment)", fontStyle: "italic" },
-  { tag: [tags.function(tags.variableName), tags.definition(tags.variableName), tags.className], color: "var(--code-name)" },
+  { tag: [tags.function(tags.variableName), tags.definition(tags.variableName), tags.standard(tags.variableName), tags.className], color: "var(--code-name)" },
 ]);
 
 const markLine = StateEffect.define();
@@ -49,22 +50,32 @@ const markedLine = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
-/** Answers {text(), setText(text), showError(line, message), clearError(), onChange(listener), focus()}. */
-export function codeEditor(textarea) {
-  const nonce = document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
-  const listeners = [];
-  const attributes = { "aria-label": "Custom network, in Python", spellcheck: "false" };
-  for (const name of ["aria-describedby", "aria-invalid"]) if (textarea.hasAttribute(name)) attributes[name] = textarea.getAttribute(name);
+const LANGUAGES = {
+  pytorch: { name: "Python", support: python },
+  torch: { name: "Lua", support: () => StreamLanguage.define(lua) },
+};
 
-  const view = new EditorView({
-    state: EditorState.create({
-      doc: textarea.value,
+/**
+ * An editor that keeps a text for each framework, and shows that of `framework`. The textarea has what is shown.
+ * Answers {text(), setText(text), framework(), show(framework), showError(line, message), clearError()}.
+ */
+export function codeEditor(textarea, framework) {
+  const nonce = document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
+  const states = new Map();
+  let shown = framework;
+
+  function newState(text) {
+    const language = LANGUAGES[shown];
+    const attributes = { "aria-label": `Custom network, in ${language.name}`, spellcheck: "false" };
+    for (const name of ["aria-describedby", "aria-invalid"]) if (textarea.hasAttribute(name)) attributes[name] = textarea.getAttribute(name);
+    return EditorState.create({
+      doc: text,
       extensions: [
         basicSetup,
         // Escape and then Tab leaves the editor: CodeMirror's own way out.
         keymap.of([indentWithTab]),
         indentUnit.of("    "),
-        python(),
+        language.support(),
         lintGutter(),
         markedLine,
         theme,
@@ -72,13 +83,13 @@ export function codeEditor(textarea) {
         EditorView.cspNonce.of(nonce),
         EditorView.contentAttributes.of(attributes),
         EditorView.updateListener.of((update) => {
-          if (!update.docChanged) return;
-          textarea.value = update.state.doc.toString();
-          listeners.forEach((listener) => listener());
+          if (update.docChanged) textarea.value = update.state.doc.toString();
         }),
       ],
-    }),
-  });
+    });
+  }
+
+  const view = new EditorView({ state: newState(textarea.value) });
   textarea.hidden = true;
   textarea.after(view.dom);
   document.querySelector(`label[for="${textarea.id}"]`)?.addEventListener("click", () => view.focus());
@@ -87,6 +98,14 @@ export function codeEditor(textarea) {
     text: () => view.state.doc.toString(),
     setText(text) {
       view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 } });
+    },
+    framework: () => shown,
+    show(other) {
+      if (other === shown) return;
+      states.set(shown, view.state);
+      shown = other;
+      view.setState(states.get(other) ?? newState(""));
+      textarea.value = view.state.doc.toString();
     },
     showError(number, message) {
       const line = view.state.doc.line(Math.min(Math.max(number, 1), view.state.doc.lines));
@@ -97,7 +116,5 @@ export function codeEditor(textarea) {
       view.dispatch(setDiagnostics(view.state, []));
       view.dispatch({ effects: markLine.of(null) });
     },
-    onChange: (listener) => listeners.push(listener),
-    focus: () => view.focus(),
   };
 }

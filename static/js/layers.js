@@ -83,9 +83,10 @@ function table(layers, narrowest) {
     h("tbody", null, rows)));
 }
 
-/** Graph and table; the same layer lights up in both. */
-export function layerView({ layers, code_layer: narrowest }) {
-  const view = h("div", { class: "layers", "data-layers": layers.length }, h("div", { class: "graph-scroll", tabindex: "0", role: "group", "aria-label": "Graph of the layers" }, graph(layers, narrowest)), table(layers, narrowest));
+/** Graph and table, below the network as its framework prints it, if it does; the same layer lights up in both. */
+export function layerView({ layers, code_layer: narrowest, printed }) {
+  const text = printed ? h("pre", { class: "printed", tabindex: "0", role: "group", "aria-label": "The network as Torch prints it" }, printed) : null;
+  const view = h("div", { class: "layers", "data-layers": layers.length }, text, h("div", { class: "graph-scroll", tabindex: "0", role: "group", "aria-label": "Graph of the layers" }, graph(layers, narrowest)), table(layers, narrowest));
   const light = (index) => view.querySelectorAll("[data-layer]").forEach((el) => el.classList.toggle("current", el.dataset.layer === index));
   view.addEventListener("pointerover", (event) => light(event.target.closest("[data-layer]")?.dataset.layer));
   view.addEventListener("pointerleave", () => light(undefined));

@@ -9,7 +9,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.networks.starter import starter_network
-from tests.browser.conftest import make_dataset, post
+from tests.browser.conftest import PictureKeeper, make_dataset, post
 from tests.browser.walk import paste_network, points, train_losses
 from tests.conftest import RunningServer, start_server, until
 
@@ -107,6 +107,65 @@ def test_visualize_says_which_line_is_wrong(shared: RunningServer, generic: str,
     expect(page.locator('[data-status="Error"]')).to_be_visible(timeout=60_000)
     expect(page.locator('[data-role="cause"]')).to_contain_text("it takes 51")
     expect(page.locator("#line-6.bad-line")).to_be_visible()
+
+
+def choose_tab(page: Page, key: str, name: str) -> None:
+    """From one tab to the other by keyboard."""
+    page.get_by_role("tab", selected=True).focus()
+    page.keyboard.press(key)
+    tab = page.get_by_role("tab", name=name, exact=True)
+    expect(tab).to_be_focused()
+    expect(tab).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", selected=True)).to_have_count(1)
+    expect(page.get_by_role("tabpanel", name=name, exact=True)).to_be_visible()
+
+
+def test_each_framework_has_its_tab_and_its_text(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    page.goto(f"{shared.url}/models/images/generic/new?dataset={generic}")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    text = page.locator(".cm-content")
+    weights = page.get_by_label("Pretrained weights (.t7)")
+    expect(weights).to_be_hidden()
+    expect(text).to_have_attribute("data-language", "python")
+    paste_network(page, "mine = 1")
+
+    choose_tab(page, "ArrowRight", "Torch")
+    expect(text).to_contain_text("nn.View(1, 28, 28):setNumInputDims(1)")
+    expect(text).to_have_attribute("data-language", "lua")
+    expect(page.get_by_label("Custom network, in Lua")).to_be_visible()
+    expect(page.get_by_text("Torch7, in Lua: return a function")).to_be_visible()
+    expect(weights).to_be_enabled()
+    words = [text.locator("span").get_by_text(word, exact=True).first for word in ("local", "300", "-- the code")]
+    colours = {colour_of(part) for part in (text, *words)}
+    assert len(colours) == 4, "keywords, numbers and comments each have their colour"
+    keep_picture(page, "lua")
+    text.click()
+    page.keyboard.press("Control+End")
+    page.keyboard.type("-- mine too")
+
+    choose_tab(page, "Home", "PyTorch")
+    expect(text).to_have_text("mine = 1")
+    expect(weights).to_be_disabled()
+    choose_tab(page, "ArrowLeft", "Torch")
+    expect(text).to_contain_text("-- mine too")
+
+    page.locator("#train_epochs").fill("0")
+    page.locator("#model_name").fill("In Lua")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_contain_text("at least 1")
+    expect(page.get_by_role("tab", name="Torch", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    expect(text).to_have_attribute("data-language", "lua")
+    expect(text).to_contain_text("-- mine too")
+    page.get_by_role("button", name="Starter network").click()
+    expect(text).not_to_contain_text("-- mine too")
+    expect(text).to_contain_text("nn.View(1, 28, 28):setNumInputDims(1)")
+
+
+def colour_of(shown: Locator) -> str:
+    return str(shown.evaluate("element => getComputedStyle(element).color"))
 
 
 def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str, dataset: str, page: Page) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.networks.starter import starter_network
 from jobs.storage.mean import write_mean_file
 from tests.conftest import wait_for_job
 from tests.unit.storage_jobs import picture, save_classes, save_database, save_picture, save_pictures_database
@@ -80,10 +81,11 @@ class TestAtTheField:
         ("crop_size", "29", "larger than the images, whose smaller side has 28 pixels"),
         ("model_name", 201 * "x", "at most 200 characters"),
         ("dataset", "../../etc", "not the id of a dataset"),
+        ("framework", "caffe", "none of the choices: 'pytorch' or 'torch'"),
     ])  # fmt: skip
     def test_a_field_of_a_model_out_of_range(self, site: Site, field: str, value: str, sentence: str) -> None:
         form = payloads.model(site.generic, **{field: value})
-        if field in ("dataset", "lr_policy", "solver_type"):
+        if field in ("dataset", "lr_policy", "solver_type", "framework"):
             answer = site.client.post("/models/images/generic.json", data=form)
             assert sentence in " ".join(answer.get_json()["errors"][field])
         else:
@@ -100,6 +102,30 @@ class TestAtTheField:
     def test_a_network_that_does_not_parse(self, site: Site, text: str, sentence: str) -> None:
         form = payloads.model(site.generic, custom_network=text)
         assert sentence in refused(site, "models/images/generic", form, "custom_network")
+
+    def test_lua_under_the_name_of_pytorch(self, site: Site) -> None:
+        form = payloads.model(site.generic, custom_network=starter_network((1, 28, 28), "torch"))
+        assert "Line 1: invalid syntax" in refused(site, "models/images/generic", form, "custom_network")
+
+    @pytest.mark.parametrize(("framework", "path", "sentence"), [
+        ("torch", "{root}/nowhere.t7", "File does not exist: {root}/nowhere.t7"),
+        ("torch", "{root}/weights.pt", "Torch keeps weights in .t7 files"),
+        ("torch", "/etc/passwd", "outside the folders that this server may read"),
+        ("torch", "{root}/a_Model.t7:{root}/b_Model.t7", "File does not exist"),
+        ("pytorch", "{root}/a_Model.t7", "choose Torch, or leave this blank"),
+    ])  # fmt: skip
+    @pytest.mark.parametrize("name", ["pretrained_model", "custom_network_snapshot"])
+    def test_weights_of_torch(
+        self, site: Site, tmp_path: Path, name: str, framework: str, path: str, sentence: str
+    ) -> None:
+        for file in ("weights.pt", "a_Model.t7"):
+            (tmp_path / file).touch()
+        path, sentence = (text.replace("{root}", str(tmp_path)) for text in (path, sentence))
+        network = starter_network((1, 28, 28), "torch" if framework == "torch" else "pytorch")
+        form = payloads.model(site.generic, framework=framework, custom_network=network, **{name: path})
+        answer = site.client.post("/models/images/generic.json", data=form)
+        assert answer.status_code == 400
+        assert sentence in " ".join(answer.get_json()["errors"]["pretrained_model"])
 
     def test_a_mean_that_the_dataset_does_not_have(self, site: Site) -> None:
         form = payloads.model(site.without_mean)

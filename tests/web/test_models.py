@@ -4,6 +4,7 @@ import html
 import io
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from PIL import Image
 
 from jobs.networks.starter import starter_network
 from tests.conftest import until, wait_for_job
+from tests.web import payloads
 from tests.web.conftest import Site
 
 STARTER = starter_network((1, 28, 28))
+LUA_STARTER = starter_network((1, 28, 28), "torch")
 JSON = {"Accept": "application/json"}
 LONG = {"train_epochs": "1000000", "snapshot_interval": "20", "val_interval": "0"}
 HEAD = "import os, sys, time\nfrom torch import nn\n"
@@ -97,6 +100,75 @@ def test_a_clone_has_every_setting(site: Site, trained: str) -> None:
     assert STARTER.strip() in text
     for value in ('value="trained"', 'value="0.001"', f'value="{site.generic}" selected'):
         assert value in text
+
+
+# The framework
+
+
+def chosen_tab(page: str) -> str:
+    """The framework whose tab is chosen on a form, which must be the one that the form sends."""
+    (tab,) = re.findall(r'id="framework-(\w+)"[^>]*aria-selected="true"', page)
+    assert f'name="framework" value="{tab}"' in page
+    return str(tab)
+
+
+def test_a_network_in_lua_is_taken_and_shown_as_it_was_pasted(site: Site) -> None:
+    text = "-- no Python: ~= ..\n" + LUA_STARTER
+    job_id = site.make_model(framework="torch", custom_network=text, model_name="in Lua")
+    wait_for_job(site.client, job_id)
+    assert site.client.get(f"/models/{job_id}.json").get_json()["framework"] == "torch"
+    assert site.client.get(f"/jobs/{job_id}/table_data.json").get_json()["job"]["framework"] == "torch"
+    page = html.unescape(site.client.get(f"/models/{job_id}").get_data(as_text=True))
+    assert "for Torch, in Lua" in page
+    assert '<li id="line-1"><code>-- no Python: ~= ..</code>' in page
+    clone = html.unescape(site.client.get(f"/clone/{job_id}", follow_redirects=True).get_data(as_text=True))
+    assert chosen_tab(clone) == "torch"
+    assert text in clone
+
+
+def test_a_form_that_was_refused_opens_on_the_tab_that_it_was_sent_from(site: Site) -> None:
+    form = payloads.model(site.generic, framework="torch", custom_network=LUA_STARTER, train_epochs="0")
+    answer = site.client.post("/models/images/generic", data=form)
+    assert answer.status_code == 400
+    page = html.unescape(answer.get_data(as_text=True))
+    assert chosen_tab(page) == "torch"
+    assert LUA_STARTER in page
+
+
+def test_the_starter_network_is_in_the_language_of_the_framework(site: Site) -> None:
+    starters = [
+        site.client.post("/models/starter-network", data={"dataset": site.generic, **choice}).get_json()["network"]
+        for choice in ({}, {"framework": "pytorch"}, {"framework": "torch"})
+    ]
+    assert starters == [STARTER, STARTER, LUA_STARTER]
+    form = site.client.get(f"/models/images/generic/new?framework=torch&dataset={site.generic}")
+    page = html.unescape(form.get_data(as_text=True))
+    assert chosen_tab(page) == "torch"
+    assert LUA_STARTER in page
+
+
+def test_an_unknown_framework_is_refused_in_words(site: Site) -> None:
+    sentence = "There is no framework 'caffe'; a network is written for pytorch or torch."
+    status, answer = visualize(site, STARTER, framework="caffe")
+    assert status == 400
+    assert answer["error"]["message"] == sentence
+    starter = site.client.post("/models/starter-network", data={"framework": "caffe"}, headers=JSON)
+    assert starter.status_code == 400
+    assert starter.get_json()["error"]["message"] == sentence
+
+
+def test_weights_by_either_name_stand_in_the_job(site: Site, tmp_path: Path) -> None:
+    weights = tmp_path / "snapshot_3_Model.t7"
+    weights.touch()
+    for name in ("pretrained_model", "custom_network_snapshot"):
+        job_id = site.make_model(framework="torch", custom_network=LUA_STARTER, **{name: str(weights)})
+        assert site.folder(job_id).read_spec()["pretrained_model"] == str(weights)
+        clone = site.client.get(f"/clone/{job_id}", follow_redirects=True).get_data(as_text=True)
+        assert f'value="{weights}"' in html.unescape(clone)
+        wait_for_job(site.client, job_id)
+
+
+# The learning rate
 
 
 @pytest.mark.parametrize("policy", ["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"])

@@ -4,19 +4,21 @@ import { h, role } from "../dom.js";
 import { count, number, shape } from "../format.js";
 import { get, send } from "../requests.js";
 import { layerView } from "../layers.js";
+import { tabs } from "../tabs.js";
 
 export async function mount(form) {
   const { dataset } = form.elements;
   const summary = role(form, "dataset-summary");
   showDataset(dataset.value, summary);
   const { codeEditor } = await import("../editor.js");
-  const editor = codeEditor(form.elements.custom_network);
+  const editor = codeEditor(form.elements.custom_network, form.elements.framework.value);
   form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
   const starter = starterNetwork(form, editor);
   mountVisualize(form, editor);
+  mountFrameworks(form, editor, starter.follow);
   dataset.addEventListener("change", () => {
     showDataset(dataset.value, summary);
-    starter.datasetChanged();
+    starter.follow();
   });
   form.querySelector('[data-action="starter"]').addEventListener("click", () => starter.insert());
 }
@@ -35,31 +37,48 @@ async function showDataset(id, el) {
   }
 }
 
-/** The starter network follows the dataset for as long as nobody has changed it. */
-function starterNetwork(form, editor) {
-  let starter = null;
-  const fetchStarter = async () => {
-    const id = form.elements.dataset.value;
-    if (!id) return null;
-    try {
-      return (await send("POST", "/models/starter-network", { framework: form.elements.framework?.value ?? "pytorch", dataset: id })).network;
-    } catch {
-      return null; // a dataset that is not ready has none; the summary says why
+/** The tab of a framework shows its text, help and fields. What was visualized of another goes. */
+function mountFrameworks(form, editor, chosen) {
+  const panel = role(form, "network-check");
+  const choose = tabs(role(form, "frameworks"), (framework) => {
+    form.elements.framework.value = framework;
+    for (const part of form.querySelectorAll("[data-framework]")) {
+      part.hidden = part.dataset.framework !== framework;
+      if (part instanceof HTMLFieldSetElement) part.disabled = part.hidden;
     }
-  };
-  const untouched = () => editor.text().trim() === "" || (starter !== null && editor.text() === starter);
-  const insert = async () => {
-    const text = await fetchStarter();
-    if (text === null) return;
-    starter = text;
+    panel.hidden = true;
+    editor.show(framework);
+    chosen();
+  });
+  // After "back", a browser may have put the field and the text as they were left.
+  choose(form.elements.framework.value);
+}
+
+/** The starter network of each framework follows the dataset for as long as nobody has changed it. */
+function starterNetwork(form, editor) {
+  const starters = {};
+  const untouched = () => editor.text().trim() === "" || editor.text() === starters[editor.framework()];
+
+  /** Puts the starter into the editor if `wanted` still holds when it is there. */
+  async function insertIf(wanted) {
+    const asked = { framework: editor.framework(), dataset: form.elements.dataset.value };
+    let text;
+    try {
+      ({ network: text } = await send("POST", "/models/starter-network", asked));
+    } catch {
+      return; // a dataset that is gone has none; the summary says why
+    }
+    if (editor.framework() !== asked.framework || form.elements.dataset.value !== asked.dataset) return;
+    const insert = wanted();
+    starters[asked.framework] = text;
+    if (!insert || editor.text() === text) return;
     editor.setText(text);
     editor.clearError();
-  };
-  fetchStarter().then((text) => {
-    starter = text;
-    if (text !== null && editor.text().trim() === "") editor.setText(text);
-  });
-  return { insert, datasetChanged: () => untouched() && insert() };
+  }
+
+  const follow = () => insertIf(untouched);
+  follow();
+  return { insert: () => insertIf(() => true), follow };
 }
 
 function mountVisualize(form, editor) {
@@ -73,15 +92,18 @@ function mountVisualize(form, editor) {
   async function visualize() {
     button.disabled = true;
     editor.clearError();
+    const framework = editor.framework();
     panel.dataset.state = "busy";
     show(h("p", { class: "muted" }, "Building the network and trying it on a batch…"));
     const fields = Object.fromEntries(["framework", "custom_network", "dataset", "crop_size", "use_mean"].filter((name) => form.elements[name]).map((name) => [name, form.elements[name].value]));
     try {
       const answer = await send("POST", "/models/visualize-network", fields);
+      if (editor.framework() !== framework) return;
       panel.dataset.state = "ok";
       const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
       show(h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer));
     } catch (error) {
+      if (editor.framework() !== framework) return;
       const { line, layer } = error.body?.error ?? {};
       panel.dataset.state = "error";
       const where = [line ? `line ${line}` : null, layer ? `layer ${layer}` : null].filter(Boolean).join(", ");
