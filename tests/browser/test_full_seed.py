@@ -24,11 +24,14 @@ def server(tmp_path: Path) -> Iterator[RunningServer]:
 
 
 @pytest.mark.skipif(MNIST is None, reason="LAYERSCOPE_MNIST names no folder with the output of download-data")
-def test_thirty_epochs_of_the_seed_on_mnist(server: RunningServer, page: Page, keep_picture: PictureKeeper) -> None:
+@pytest.mark.parametrize("language", walk.LANGUAGES, ids=lambda language: language.tab)
+def test_thirty_epochs_of_the_seed_on_mnist(
+    server: RunningServer, page: Page, keep_picture: PictureKeeper, language: walk.Language
+) -> None:
     walk.make_classification_dataset(page, server, Path(str(MNIST)) / "train")
     walk.make_generic_dataset(page, validation=False)
     began = time.monotonic()
-    job_id = walk.create_model(page)
+    job_id = walk.create_model(page, language)
     walk.wait_for_done(page, 900)
     print(f"\nfrom Visualize to Done: {time.monotonic() - began:.0f} s")
 
@@ -48,10 +51,10 @@ def test_thirty_epochs_of_the_seed_on_mnist(server: RunningServer, page: Page, k
 
     digit = min((Path(str(MNIST)) / "test" / "2").iterdir())
     prediction = walk.press_test_one(page, digit)
-    walk.check_prediction(prediction, digit)
+    walk.check_prediction(prediction, language, digit)
     print("correlation of the reconstruction:", prediction.locator('[data-role="correlation"]').inner_text())
-    keep_picture(page, "trained")
-    keep_picture(page.locator('[data-role="curves"]'), "curve")
+    keep_picture(page, f"{language.tab}-trained")
+    keep_picture(page.locator('[data-role="curves"]'), f"{language.tab}-curve")
     prediction.set_viewport_size({"width": 1500, "height": 1000})
-    keep_picture(prediction.locator(".pictures"), "pictures")
-    keep_picture(prediction, "prediction")
+    keep_picture(prediction.locator(".pictures"), f"{language.tab}-pictures")
+    keep_picture(prediction, f"{language.tab}-prediction")

@@ -140,6 +140,9 @@ def test_each_framework_has_its_tab_and_its_text(
     words = [text.locator("span").get_by_text(word, exact=True).first for word in ("local", "300", "-- the code")]
     colours = {colour_of(part) for part in (text, *words)}
     assert len(colours) == 4, "keywords, numbers and comments each have their colour"
+    page.get_by_role("button", name="Visualize").click()
+    printed = page.get_by_label("The network as Torch prints it")
+    expect(printed).to_contain_text("(3): nn.Linear(784 -> 300)", timeout=60_000)
     keep_picture(page, "lua")
     text.click()
     page.keyboard.press("Control+End")
@@ -148,6 +151,7 @@ def test_each_framework_has_its_tab_and_its_text(
     choose_tab(page, "Home", "PyTorch")
     expect(text).to_have_text("mine = 1")
     expect(weights).to_be_disabled()
+    expect(printed).to_be_hidden()
     choose_tab(page, "ArrowLeft", "Torch")
     expect(text).to_contain_text("-- mine too")
 

@@ -25,14 +25,15 @@ def unseen_digit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return max(folder.rglob("*.png"), key=lambda path: path.name)
 
 
+@pytest.mark.parametrize("language", walk.LANGUAGES, ids=lambda language: language.tab)
 def test_the_seed_from_folder_to_reconstruction(
     server: RunningServer, context: BrowserContext, page: Page, training_digits: Path, unseen_digit: Path,
-    keep_picture: PictureKeeper,
+    keep_picture: PictureKeeper, language: walk.Language,
 ) -> None:  # fmt: skip
     walk.make_classification_dataset(page, server, training_digits)
-    keep_picture(page, "dataset")
+    keep_picture(page, f"{language.tab}-dataset")
     walk.make_generic_dataset(page)
-    job_id = walk.create_model(page, train_epochs=str(EPOCHS), random_seed="1", batch_size="10")
+    job_id = walk.create_model(page, language, train_epochs=str(EPOCHS), random_seed="1", batch_size="10")
 
     # In mid-training: a reload, a second tab and a cut connection.
     until(lambda: walk.points(page) > 5, 60, "the curve moves", wait=page.wait_for_timeout)
@@ -42,7 +43,7 @@ def test_the_seed_from_folder_to_reconstruction(
     until(lambda: walk.points(page) > 5 and walk.points(second) > 5, 60, "both tabs draw", wait=page.wait_for_timeout)
     context.set_offline(True)
     expect(page.locator("#connection")).to_be_visible()
-    keep_picture(page, "training")
+    keep_picture(page, f"{language.tab}-training")
     context.set_offline(False)
     expect(page.locator("#connection")).to_be_hidden()
     state = requests.get(f"{server.url}/jobs/{job_id}/status", timeout=10).json()["status"]
@@ -59,11 +60,11 @@ def test_the_seed_from_folder_to_reconstruction(
     page.reload()
     until(lambda: walk.points(page) == len(losses), 30, "and again after a reload", wait=page.wait_for_timeout)
     assert walk.curve_as_table(page, EPOCHS) == curve
-    keep_picture(page, "trained")
+    keep_picture(page, f"{language.tab}-trained")
 
     prediction = walk.press_test_one(page, unseen_digit)
-    walk.check_prediction(prediction, unseen_digit)
-    keep_picture(prediction, "prediction")
+    walk.check_prediction(prediction, language, unseen_digit)
+    keep_picture(prediction, f"{language.tab}-prediction")
 
 
 def test_one_click_from_an_empty_home_page_to_a_moving_curve(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import RunningServer
 
-NETWORK = """\
+PYTHON = """\
 from torch import nn
 
 autoencoder = nn.Sequential(
@@ -26,6 +27,49 @@ def network(params):
     return dict(model=autoencoder, loss=nn.MSELoss(), train_batch_size=64, validation_batch_size=100,
                 label_hook=lambda input, label: input)   # the target is the input
 """
+
+LUA = """\
+local autoencoder = nn.Sequential()
+autoencoder:add(nn.MulConstant(0.00390625))
+autoencoder:add(nn.View(-1):setNumInputDims(3))
+autoencoder:add(nn.Linear(784,300))
+autoencoder:add(nn.ReLU())
+autoencoder:add(nn.Linear(300,50))
+autoencoder:add(nn.ReLU())
+autoencoder:add(nn.Linear(50,300))
+autoencoder:add(nn.ReLU())
+autoencoder:add(nn.Linear(300,784))
+autoencoder:add(nn.View(1,28,28):setNumInputDims(1))
+
+function targetIsInput(input, label)
+    return input
+end
+
+return function(params)
+    return {
+        model = autoencoder,
+        loss = nn.MSECriterion(),
+        trainBatchSize = 64,
+        validationBatchSize = 100,
+        labelHook = targetIsInput,
+    }
+end
+"""
+
+
+@dataclass(frozen=True)
+class Language:
+    """The seed's network as a person pastes it, and what the pages then call its layers."""
+
+    tab: str
+    text: str
+    linear: str  # of two sizes
+
+    def layer(self, inputs: int, outputs: int) -> str:
+        return self.linear.format(inputs, outputs)
+
+
+LANGUAGES = (Language("PyTorch", PYTHON, "nn.Linear({} → {})"), Language("Torch", LUA, "nn.Linear({} -> {})"))
 
 
 def wait_for_done(page: Page, seconds: float = 180) -> None:
@@ -69,17 +113,19 @@ def paste_network(page: Page, text: str) -> None:
     page.keyboard.press("Control+v")
 
 
-def create_model(page: Page, **fields: str) -> str:
+def create_model(page: Page, language: Language, **fields: str) -> str:
     """Paste the seed's network, look at its layers, create; the job's id. `fields` are typed where they are given."""
     page.get_by_text("New model", exact=True).click()
     page.get_by_role("link", name="Other").last.click()
     for name, value in {"model_name": "Autoencoder", **fields}.items():
         page.locator(f"#{name}").fill(value)
-    paste_network(page, NETWORK)
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    page.get_by_role("tab", name=language.tab, exact=True).click()
+    paste_network(page, language.text)
     page.get_by_role("button", name="Visualize").click()
     check = page.locator('[data-role="network-check"]')
     expect(check).to_contain_text("501,834", timeout=60_000)
-    expect(check).to_contain_text("nn.Linear(784 → 300)")
+    expect(check).to_contain_text(language.layer(784, 300))
     page.get_by_role("button", name="Create").click()
     page.wait_for_url("**/models/2*")
     return page.url.rsplit("/", 1)[1]
@@ -94,7 +140,7 @@ def press_test_one(page: Page, digit: Path) -> Page:
     return opened.value
 
 
-def check_prediction(page: Page, digit: Path) -> None:
+def check_prediction(page: Page, language: Language, digit: Path) -> None:
     expect(page.locator("[data-picture]")).to_have_count(5, timeout=60_000)
     assert page.locator("[data-picture]").evaluate_all("all => all.map(one => one.dataset.picture)") == [
         "original", "normalized", "code", "output", "error"]  # fmt: skip
@@ -110,7 +156,7 @@ def check_prediction(page: Page, digit: Path) -> None:
     assert np.count_nonzero(~np.isnan(code)) == 50
     expect(page.locator('[data-role="total-parameters"]')).to_have_text("501,834")
     rows = page.locator("table.layer-statistics tbody tr")
-    expect(rows.filter(has_text="nn.Linear(300 → 50)").first).to_contain_text("Compressed representation")
+    expect(rows.filter(has_text=language.layer(300, 50)).first).to_contain_text("Compressed representation")
 
 
 def picture(page: Page, key: str) -> NDArray[np.float64]:

@@ -114,8 +114,7 @@ def chosen_tab(page: str) -> str:
 
 def test_a_network_in_lua_is_taken_and_shown_as_it_was_pasted(site: Site) -> None:
     text = "-- no Python: ~= ..\n" + LUA_STARTER
-    job_id = site.make_model(framework="torch", custom_network=text, model_name="in Lua")
-    wait_for_job(site.client, job_id)
+    job_id = site.done(site.make_model(framework="torch", custom_network=text, model_name="in Lua"))
     assert site.client.get(f"/models/{job_id}.json").get_json()["framework"] == "torch"
     assert site.client.get(f"/jobs/{job_id}/table_data.json").get_json()["job"]["framework"] == "torch"
     page = html.unescape(site.client.get(f"/models/{job_id}").get_data(as_text=True))
@@ -211,6 +210,30 @@ def test_visualize_tells_every_layer(site: Site) -> None:
 ])  # fmt: skip
 def test_visualize_says_what_is_wrong_and_where(site: Site, text: str, line: int | None, sentence: str) -> None:
     status, answer = visualize(site, text)
+    assert status == 400
+    assert sentence in answer["error"]["message"]
+    assert (answer["error"]["type"], answer["error"]["line"]) == ("BadNetwork", line)
+
+
+def test_visualize_shows_a_network_in_lua_as_torch_prints_it(site: Site) -> None:
+    status, answer = visualize(site, LUA_STARTER, framework="torch")
+    assert status == 200
+    assert answer["printed"].startswith("nn.Sequential {\n  [input -> (1) -> (2)")
+    assert "(3): nn.Linear(784 -> 300)" in answer["printed"]
+    assert [layer["line"] for layer in answer["layers"]] == list(range(2, 12))
+    assert visualize(site, STARTER)[1]["printed"] is None
+
+
+@pytest.mark.parametrize(("found", "wrong", "line", "sentence"), [
+    ("nn.Linear(50, 300)", "nn.Linear(51, 300)", 8, "it takes 51"),
+    ("nn.Linear(50, 300)", "nn.Lineal(50, 300)", 8, "Lineal"),
+    ("nn.MSECriterion(),", "nn.MSECriterion()", 17, "'}' expected"),
+    ("return function", "local unused = function", None, "The text must return a function"),
+])  # fmt: skip
+def test_visualize_says_what_is_wrong_in_lua_and_where(
+    site: Site, found: str, wrong: str, line: int | None, sentence: str
+) -> None:
+    status, answer = visualize(site, LUA_STARTER.replace(found, wrong), framework="torch")
     assert status == 400
     assert sentence in answer["error"]["message"]
     assert (answer["error"]["type"], answer["error"]["line"]) == ("BadNetwork", line)
