@@ -197,7 +197,7 @@ class Frames:
         start = time.thread_time()
         on_device = 0.0
         spec = self._spec
-        rate = solver_learning_rate(spec.solver_type, spec, position.percent)
+        rate = solver_learning_rate(spec.solver_type, spec, position.percent, spec.framework)
         with self._harmless():
             with capture.timer.after_last_mark():
                 shown, warnings = draw_capture(

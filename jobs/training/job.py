@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs.building import NetworkReport, build_and_check
@@ -21,6 +21,7 @@ from jobs.folder import JobFolder
 from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.contract import Network, is_memory_fault, network_fault
 from jobs.storage.arrays import open_split, read_mean
+from jobs.torch7.weights import load_into
 from jobs.training.checkpoints import Position, save_snapshot
 from jobs.training.data import (
     ImageData,
@@ -74,6 +75,8 @@ def train(job: WorkerJob) -> None:
             dataset["splits"]["train"]["label_shape"],
             spec.crop_size,
             device=device,
+            framework=spec.framework,
+            load_weights=partial(take_pretrained_weights, job, spec),
         )
         training = prepare_training(job, spec, seed, device, network, dataset_folder, dataset)
         announce(training, report)
@@ -126,6 +129,13 @@ def say(job: WorkerJob, text: str) -> None:
     job.events.write("message", level="info", text=text)
 
 
+def take_pretrained_weights(job: WorkerJob, spec: GenericImageModelSpec, model: nn.Module) -> None:
+    """Begin with the weights of the file that the form names, if it names one."""
+    if spec.pretrained_model:
+        for sentence in load_into(model, Path(spec.pretrained_model)):
+            say(job, sentence)
+
+
 def prepare_training(
     job: WorkerJob,
     spec: GenericImageModelSpec,
@@ -136,8 +146,8 @@ def prepare_training(
     dataset: dict[str, Any],
 ) -> Training:
     """Images on the device and a solver over the weights."""
-    lr = solver_learning_rate(spec.solver_type, spec, 0)
-    optimizer = make_optimizer(spec.solver_type, network.model.parameters(), lr)
+    lr = solver_learning_rate(spec.solver_type, spec, 0, spec.framework)
+    optimizer = make_optimizer(spec.solver_type, network.model.parameters(), lr, spec.framework)
     precision = precision_of(spec.precision, device)
     batch_size = spec.batch_size or network.train_batch_size
     return Training(
@@ -241,7 +251,7 @@ def go_through_epochs(training: Training, frames: Frames) -> None:
         for raw_images, labels in data.batches(order, training.batch_size):
             frames.between_steps(position)
             stop_if_asked(training, report, position)
-            lr = solver_learning_rate(spec.solver_type, spec, position.percent)
+            lr = solver_learning_rate(spec.solver_type, spec, position.percent, spec.framework)
             if lr != last_lr:
                 set_learning_rate(optimizer, lr)
                 last_lr = lr

@@ -1,4 +1,4 @@
-"""The six solvers, with Torch7's constants rather than PyTorch's."""
+"""The six solvers, with Torch7's constants rather than PyTorch's; with all of its rules for networks in its language."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,15 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 
-from jobs.models.generic_image import LearningRateSchedule, Solver
+from jobs.models.generic_image import Framework, LearningRateSchedule, Solver
+from jobs.training import torch_solvers
 from jobs.training.schedules import learning_rate
+from jobs.training.torch_solvers import WEIGHT_DECAY, LearningRate
 
-WEIGHT_DECAY = 1e-4
 Parameters = list[nn.Parameter]
-LearningRate = float | Tensor
 
 
-def make_optimizer(solver: Solver, parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+def make_optimizer(
+    solver: Solver, parameters: Iterable[nn.Parameter], lr: float, framework: Framework = "pytorch"
+) -> Optimizer:
     """The solver over the parameters that learn. Weight decay is on all of them, biases too, as in Torch7.
 
     One kernel does the whole update where torch has one. On a GPU the learning rate lives there, so that a captured
@@ -24,11 +26,22 @@ def make_optimizer(solver: Solver, parameters: Iterable[nn.Parameter], lr: float
     devices = {parameter.device for parameter in learning}
     on_one_gpu = len(devices) == 1 and next(iter(devices)).type == "cuda"
     rate = torch.tensor(lr, device=next(iter(devices))) if on_one_gpu else lr
+    if framework == "torch" and solver in TORCH_SOLVERS:
+        return TORCH_SOLVERS[solver](learning, rate)
     return SOLVERS[solver](learning, rate, on_one_gpu)
 
 
-def solver_learning_rate(solver: Solver, schedule: LearningRateSchedule, percent: float) -> float:
-    """What the solver gets at this share of training. ADADELTA's own rate is 1: only the curve's shape counts for it."""
+def solver_learning_rate(
+    solver: Solver, schedule: LearningRateSchedule, percent: float, framework: Framework = "pytorch"
+) -> float:
+    """What the solver gets at this share of training. ADADELTA's own rate is 1: only the curve's shape counts for it.
+
+    In Torch not even that counts; and the policy goes by the steps that a solver counts, where two count none.
+    """
+    if framework == "torch":
+        if solver == "ADADELTA":
+            return 1.0
+        return learning_rate(schedule, 0 if solver in ("ADAM", "RMSPROP") else percent)
     rate = learning_rate(schedule, percent)
     return rate / schedule.learning_rate if solver == "ADADELTA" else rate
 
@@ -82,4 +95,10 @@ SOLVERS: dict[Solver, Callable[[Parameters, LearningRate, bool], Optimizer]] = {
     "ADAGRAD": _adagrad,
     "RMSPROP": _rmsprop,
     "ADADELTA": _adadelta,
+}
+
+# With the other four both do the same, given the constants above and, for ADADELTA, a learning rate of 1.
+TORCH_SOLVERS: dict[Solver, Callable[[Parameters, LearningRate], Optimizer]] = {
+    "NESTEROV": torch_solvers.Nag,
+    "ADAM": torch_solvers.Adam,
 }

@@ -45,8 +45,16 @@ class EagerStep:
             parameter for group in optimizer.param_groups for parameter in group["params"]
         ]
         self._precision = precision
+        # A solver may ask for the gradient of another place than where the weights are between steps.
+        self._looking_ahead: Callable[[], AbstractContextManager[Any]] = getattr(
+            optimizer, "looking_ahead", nullcontext
+        )
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+        with self._looking_ahead():
+            return self._learn(images, labels)
+
+    def _learn(self, images: Tensor, labels: Tensor) -> Tensor:
         network = self.network
         with self._precision():
             output = network.model(images)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jobs.models.generic_image import Solver
+from jobs.models.generic_image import Framework, Solver
 from jobs.networks.contract import Network
 from jobs.training.solvers import SOLVERS, make_optimizer, set_learning_rate
 from jobs.training.step import CapturedStep, EagerStep, Step, precision_of
@@ -27,8 +27,10 @@ def layers(dropout: bool = False) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), *between, nn.Flatten(), nn.Linear(4 * 36, 64))
 
 
-def eager_step(network: Network, solver: Solver = "SGD", precision: Any = "float32") -> EagerStep:
-    optimizer = make_optimizer(solver, network.model.parameters(), 0.01)
+def eager_step(
+    network: Network, solver: Solver = "SGD", precision: Any = "float32", framework: Framework = "pytorch"
+) -> EagerStep:
+    optimizer = make_optimizer(solver, network.model.parameters(), 0.01, framework)
     return EagerStep(network, optimizer, precision_of(precision, GPU))
 
 
@@ -45,9 +47,10 @@ def train(step: Step, eager: EagerStep) -> Tensor:
 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_captured_step_learns_what_the_eager_one_learns(solver: Solver, precision: str) -> None:
+@pytest.mark.parametrize("framework", ["pytorch", "torch"])
+def test_a_captured_step_learns_what_the_eager_one_learns(solver: Solver, precision: str, framework: Framework) -> None:
     said: list[str] = []
-    plain, captured = (eager_step(network_of(layers()), solver, precision) for _ in range(2))
+    plain, captured = (eager_step(network_of(layers()), solver, precision, framework) for _ in range(2))
     expected = train(plain, plain)
     losses = train(CapturedStep(captured, BATCH, GPU, said.append), captured)
     assert said == ["Each step runs as one CUDA graph."]
