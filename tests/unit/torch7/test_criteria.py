@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from jobs.torch7 import criteria as torch7
 from jobs.torch7.module import BadArgument, Criterion
+from jobs.training.step import OperationRecorder
 from tests.unit.torch7.exactly import distinct, few, seeds, shapes
 
 sides = st.integers(1, 4)
@@ -484,6 +485,36 @@ def test_losses_of_mixed_precision_are_float32(criterion, output, target, dtype)
         loss = criterion(given, target)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(criterion(output, target).item(), abs=0.02)
+
+
+def pair_of(shape: tuple[int, ...]) -> list[Tensor]:
+    return [torch.rand(shape), torch.rand(shape)]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "output", "target"),
+    [
+        (torch7.MSECriterion(), torch.rand(2, 3), torch.rand(6)),
+        (torch7.DistKLDivCriterion(), torch.rand(2, 3), torch.rand(6)),
+        (torch7.ClassNLLCriterion(torch.ones(3), True, 2), torch.rand(2, 3), torch.ones(2)),
+        (torch7.SpatialCrossEntropyCriterion(), torch.rand(2, 3, 2, 2), torch.ones(2, 2, 2)),
+        (torch7.MultiMarginCriterion(), torch.rand(2, 3), torch.ones(2)),
+        (torch7.MultiLabelMarginCriterion(), torch.rand(2, 3), torch.ones(2, 3)),
+        (torch7.ClassSimplexCriterion(3), torch.rand(2, 3), torch.ones(2)),
+        (torch7.BCECriterion(torch.ones(3)), torch.rand(2, 3), torch.ones(2, 3)),
+        (torch7.HingeEmbeddingCriterion(), torch.rand(3), torch.ones(3)),
+        (torch7.L1HingeEmbeddingCriterion(), pair_of((2, 3)), torch.ones(2)),
+        (torch7.CosineEmbeddingCriterion(), pair_of((2, 3)), torch.ones(2)),
+        (torch7.MarginRankingCriterion(), pair_of((2, 3)), torch.ones(2, 3)),
+        (torch7.DistanceRatioCriterion(), pair_of((2,)), None),
+    ],
+)
+def test_no_value_comes_back_from_the_device(criterion, output, target):
+    """So a step with it may be captured, and waits for nothing."""
+    with OperationRecorder(torch.device("cpu")) as recorder:
+        criterion(output, target)
+    assert recorder.operations
+    assert not recorder.reads_values
 
 
 def test_criteria_are_printed_as_torch_prints_them():
