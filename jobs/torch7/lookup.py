@@ -8,11 +8,28 @@ from jobs.torch7.module import TorchModule, lua_method, refuse_absurd_size, torc
 from jobs.torch7.sizes import check_dimensions, or_default, real_number, whole_numbers
 
 
+class TakesIndices(TorchModule, nn.Module):
+    """A layer whose input are whole numbers from 1 to `index_count`. On a GPU any other ends the process, as in Torch."""
+
+    index_count: int
+
+    def misfit(self, input: Tensor) -> ValueError:
+        """The error for an input of which a value is no index."""
+        lowest, highest = int(input.min()), int(input.max())
+        got = f"it got values from {lowest} to {highest}"
+        return ValueError(f"{self.torch_name} takes indices from 1 to {self.index_count}; {got}")
+
+
 @torch_class("LookupTable")
-class LookupTable(TorchModule, nn.Module):
+class LookupTable(TakesIndices):
     """A vector for each index. That of `paddingValue` is not trained; none gets longer than `maxNorm` once it is used."""
 
-    lua_fields = TorchModule.lua_fields | {name: name for name in ("nIndex", "paddingValue", "maxNorm", "normType")}
+    lua_fields = TorchModule.lua_fields | {
+        "nIndex": "index_count",
+        "paddingValue": "paddingValue",
+        "maxNorm": "maxNorm",
+        "normType": "normType",
+    }
 
     def __init__(
         self,
@@ -26,7 +43,7 @@ class LookupTable(TorchModule, nn.Module):
         count, values = whole_numbers(usage, nIndex=nIndex, nOutput=nOutput)
         refuse_absurd_size(self.torch_name, count, values)
         super().__init__()
-        self.nIndex = count
+        self.index_count = count
         (self.paddingValue,) = whole_numbers(usage, 0, paddingValue=or_default(paddingValue, 0))
         self.maxNorm = None if maxNorm is None else real_number(usage, "maxNorm", maxNorm, 0)
         self.normType = real_number(usage, "normType", normType, 2)
@@ -44,12 +61,12 @@ class LookupTable(TorchModule, nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         check_dimensions(self.torch_name, input, 1, 2)
         indices = input.long() - 1
-        padding = self.paddingValue - 1 if 0 < self.paddingValue <= self.nIndex else None
+        padding = self.paddingValue - 1 if 0 < self.paddingValue <= self.index_count else None
         try:
             self._shorten(indices)
             return functional.embedding(indices, self.weight, padding)
         except IndexError as error:
-            raise ValueError(indices_said(self.torch_name, input, self.nIndex)) from error
+            raise self.misfit(input) from error
 
     def _shorten(self, indices: Tensor) -> None:
         """Bring the vectors that are used to at most the largest norm, as Torch does before it looks them up."""
@@ -62,27 +79,21 @@ class LookupTable(TorchModule, nn.Module):
 
 
 @torch_class("OneHot")
-class OneHot(TorchModule, nn.Module):
+class OneHot(TakesIndices):
     """Each index as a further dimension of zeros in which the index's place is 1."""
 
-    lua_fields = TorchModule.lua_fields | {"outputSize": "outputSize"}
+    lua_fields = TorchModule.lua_fields | {"outputSize": "index_count"}
 
     def __init__(self, outputSize: int | None = None) -> None:
         super().__init__()
-        (self.outputSize,) = whole_numbers("nn.OneHot(71)", outputSize=outputSize)
+        (self.index_count,) = whole_numbers("nn.OneHot(71)", outputSize=outputSize)
 
     def forward(self, input: Tensor) -> Tensor:
         kind = input.dtype if input.is_floating_point() else torch.get_default_dtype()
-        zeros = torch.zeros(*input.shape, self.outputSize, dtype=kind, device=input.device)
+        zeros = torch.zeros(*input.shape, self.index_count, dtype=kind, device=input.device)
         try:
             return zeros.scatter(-1, (input.long() - 1).unsqueeze(-1), 1)
         except RuntimeError as error:
             if input.is_cuda:
                 raise
-            raise ValueError(indices_said(self.torch_name, input, self.outputSize)) from error
-
-
-def indices_said(name: str, input: Tensor, count: int) -> str:
-    """The sentence for indices of which one is none."""
-    lowest, highest = int(input.min()), int(input.max())
-    return f"{name} takes indices from 1 to {count}; it got values from {lowest} to {highest}"
+            raise self.misfit(input) from error
