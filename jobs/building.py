@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from jobs.errors import BadNetwork, UserError
+from jobs.models.generic_image import Framework
 from jobs.networks.contract import (
     MODULE_NAME,
     Network,
@@ -27,6 +28,7 @@ from jobs.networks.names import image_shape_name, layer_name
 from jobs.networks.tracing import LayerCall, RunningModule, Trace, find_code, tensors_in, traced
 
 ImageShape = tuple[int, int, int]
+LoadWeights = Callable[[nn.Module], None]
 IMAGES_TRIED = 2
 
 
@@ -53,6 +55,8 @@ class NetworkReport:
     loss: float
     output_shape: list[int] | list[list[int]]
     code_layer: int | None
+    # The network as Torch prints it, of one in Lua.
+    printed: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,14 +82,29 @@ def build_and_check(
     crop_size: int | None = None,
     n_classes: int | None = None,
     device: torch.device | str = "cpu",
+    framework: Framework = "pytorch",
+    load_weights: LoadWeights | None = None,
 ) -> tuple[Network, NetworkReport]:
     """The network of a pasted text on its device, tried on images and labels of these shapes. The form's crop comes first."""
     device = torch.device(device)
     params = NetworkParams(cropped_shape(image_shape, crop_size), n_classes, n_gpus=int(device.type == "cuda"))
-    network = build_network(text, params)
+    network = build(framework, text, params, load_weights)
     network.model.to(device)
     seen_shape = cropped_shape(image_shape, crop_size or network.crop_size)
     return network, check_network(network, seen_shape, label_shape, device)
+
+
+def build(framework: Framework, text: str, params: NetworkParams, load_weights: LoadWeights | None = None) -> Network:
+    """The network of a text in the language of its framework. `load_weights` changes the model's first weights."""
+    if framework == "torch":
+        # Lua is for those who need it.
+        from jobs.torch7.contract import build_lua_network  # noqa: PLC0415
+
+        return build_lua_network(text, params, load_weights)
+    network = build_network(text, params)
+    if load_weights is not None:
+        load_weights(network.model)
+    return network
 
 
 def check_network(
@@ -96,7 +115,7 @@ def check_network(
     Weights, buffers and random numbers are left as they were.
     """
     device = torch.device(device)
-    images, labels = _made_up_batch(image_shape, label_shape, device)
+    images, labels = _made_up_batch(image_shape, label_shape, device, first_class=int(network.framework == "torch"))
     gpus = [device] if device.type == "cuda" else []
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.model.buffers() if not _is_lazy(buffer)]
     with torch.random.fork_rng(gpus), traced(network.model) as trace, torch.enable_grad():
@@ -115,16 +134,17 @@ def check_network(
         loss=loss.item(),
         output_shape=_image_shapes(tuple(tensors_in(output))),
         code_layer=code.index if code else None,
+        printed=network.printed,
     )
 
 
 def _made_up_batch(
-    image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device
+    image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device, first_class: int
 ) -> tuple[Tensor, Tensor]:
-    """Noise of the range that mean-subtracted images have, and labels of zero, which every number of classes allows."""
+    """Noise of the range that mean-subtracted images have, and labels of the first class, which every number of them has."""
     noise = torch.Generator().manual_seed(0)
     images = torch.rand(IMAGES_TRIED, *image_shape, generator=noise) * 255 - 128
-    labels = torch.zeros(IMAGES_TRIED, *label_shape, dtype=torch.float32 if label_shape else torch.long)
+    labels = torch.full((IMAGES_TRIED, *label_shape), first_class, dtype=torch.float32 if label_shape else torch.long)
     return images.to(device), labels.to(device)
 
 
@@ -139,6 +159,8 @@ def _try_forward(network: Network, images: Tensor, trace: Trace) -> Any:
     trace.feed(traced_images)
     try:
         output = network.model(traced_images)
+    except BadNetwork:
+        raise
     except (Exception, SystemExit) as error:
         if is_memory_fault(error):
             raise
@@ -161,9 +183,15 @@ def _layer_fault(network: Network, running: list[RunningModule], error: BaseExce
         fault = network_fault(error, network.filename)
         return BadNetwork(f"{fault} (in {name})", line_of_code, name)
     line = network.line_of(run.module) or line_of_code
-    where = f"{name} on line {line}" if line else name
+    where = _at_line(network, name, line)
     reason = _misfit(run) or f"cannot take its input of shape {_shapes_name(run.inputs)}: {first_line(error)}"
     return BadNetwork(f"{where} {reason}", line, name)
+
+
+def _at_line(network: Network, name: str, line: int | None) -> str:
+    if line is None:
+        return name
+    return f"line {line}: {name}" if network.framework == "torch" else f"{name} on line {line}"
 
 
 def _misfit(run: RunningModule) -> str | None:
@@ -228,9 +256,9 @@ def _refuse_non_finite_layers(network: Network, calls: list[LayerCall]) -> None:
         if not all(bool(torch.isfinite(output).all()) for output in call.outputs):
             line = network.line_of(call.module)
             name = layer_name(call.module)
-            where = f" on line {line}" if line else ""
             raise BadNetwork(
-                f"{name}{where} gives values that are not finite (NaN or infinity) for images of noise from -128 to 127.",
+                f"{_at_line(network, name, line)} gives values that are not finite (NaN or infinity) for images of noise "
+                "from -128 to 127.",
                 line,
                 name,
             )
@@ -257,7 +285,9 @@ def _try_loss(network: Network, images: Tensor, labels: Tensor, output: Any) -> 
         shown = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise BadNetwork(f"The loss gives {shown}; it must be one number. Give it reduction='mean', or take its mean.")
     if not bool(torch.isfinite(loss)):
-        raise BadNetwork(f"{_loss_name(network)} gives {loss.item()} for images of noise and labels of zero.")
+        raise BadNetwork(
+            f"{_loss_name(network)} gives {loss.item()} for images of noise and labels of {labels.max().item():g}."
+        )
     return loss
 
 

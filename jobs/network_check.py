@@ -1,7 +1,8 @@
 """The process behind Visualize: `python -P -m jobs.network_check` tries one network and says what it is made of.
 
-It reads one request, {"text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes", "seconds"}, as a line
-of JSON on stdin, and writes one answer: the report of the network, or {"error": {"message", "type", "line", "layer"}}.
+It reads one request, {"framework", "text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes",
+"seconds"}, as a line of JSON on stdin, and writes one answer: the report of the network, or
+{"error": {"message", "type", "line", "layer"}}.
 """
 
 import math
@@ -36,6 +37,7 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
             request.get("label_shape") or (),
             request.get("crop_size"),
             request.get("n_classes"),
+            framework=request.get("framework", "pytorch"),
         )
     except LayerscopeError as error:
         print(traceback.format_exc(), file=sys.stderr)

@@ -15,13 +15,13 @@ from typing import Any, cast
 
 import torch
 
-from jobs.building import cropped_shape
+from jobs.building import build, cropped_shape
 from jobs.errors import BadNetwork, LayerscopeError, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
 from jobs.layers import LayerRow, array_of, layer_rows, weight_rows, weights_of
 from jobs.models.generic_image import GenericImageModelSpec
-from jobs.networks.contract import Network, NetworkParams, build_network
+from jobs.networks.contract import Network, NetworkParams
 from jobs.networks.pipes import PrivatePipes
 from jobs.networks.tracing import LayerCall
 from jobs.pictures import Colormap, Floats, Pen
@@ -55,7 +55,7 @@ class Predictor:
         # Weights come from snapshots; the seed only makes what a text does by chance the same each time.
         torch.manual_seed(spec.random_seed or 0)
         shape = cropped_shape(self._dataset["image_shape"], spec.crop_size)
-        self._network: Network = build_network(spec.custom_network, NetworkParams(shape))
+        self._network: Network = build(spec.framework, spec.custom_network, NetworkParams(shape))
         self._network.model.to(self._device).eval()
         self._prepare: Preparation = preparation(spec, self._network, dataset_folder, self._dataset, self._device)
         self._loaded: tuple[int, int] | None = None

@@ -16,6 +16,7 @@ import torch.nn.functional
 from torch import Tensor, nn
 
 from jobs.errors import BadNetwork
+from jobs.models.generic_image import Framework
 
 LabelHook = Callable[[Tensor, Tensor], Any]
 LineOfModule = WeakKeyDictionary[nn.Module, int]
@@ -74,6 +75,9 @@ class Network:
     filename: str = "network.py"
     # The line of the text that made each module; a module made by `copy.deepcopy` has none.
     lines: LineOfModule = field(default_factory=WeakKeyDictionary, repr=False)
+    framework: Framework = "pytorch"
+    # The network as Torch prints it.
+    printed: str | None = None
 
     def line_of(self, module: nn.Module) -> int | None:
         return self.lines.get(module)

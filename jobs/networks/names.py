@@ -1,7 +1,7 @@
 """Names of layers and shapes as a person reads them: `nn.Linear(784 → 300)`, `1×28×28`."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -10,6 +10,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 LONGEST = 40
+
+
+@runtime_checkable
+class DescribesItself(Protocol):
+    """A layer with a name of its own, as those of Torch7 have."""
+
+    def described(self) -> str: ...
 
 
 def times(sides: Iterable[int | None]) -> str:
@@ -23,6 +30,8 @@ def image_shape_name(shape: Iterable[int]) -> str:
 
 def layer_name(module: nn.Module) -> str:
     """What the layer is called in tables, graphs and errors."""
+    if isinstance(module, DescribesItself):
+        return module.described().partition("\n")[0].removesuffix(" {")
     kind = type(module)
     prefix = "nn." if kind.__module__.startswith("torch.nn.") else ""
     arguments = _arguments(module)

@@ -7,15 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jobs.torch7.module import BadArgument, Container, describe, dimension, indented, torch_class
+from jobs.torch7.module import BadArgument, Container, describe, dimension, indented, members, torch_class
 from jobs.torch7.shapes import Value, slices
 from jobs.torch7.sizes import any_whole_numbers
 from jobs.torch7.tables import table
-
-
-def members(container: nn.Module) -> list[nn.Module]:
-    """The modules in their order. `children()` would leave out one that is there a second time."""
-    return [module for module in container._modules.values() if module is not None]
 
 
 @torch_class("Sequential")

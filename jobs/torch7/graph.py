@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from jobs.torch7.containers import members
-from jobs.torch7.module import Container
+from jobs.torch7.module import Container, members
 from jobs.torch7.shapes import Value
 
 

@@ -93,8 +93,13 @@ class Container(TorchModule, nn.Module):
 
     def described(self) -> str:
         lines = [f"{self.torch_name} {{"]
-        lines += [f"  ({number}): {indented(describe(child))}" for number, child in enumerate(self.children(), 1)]
+        lines += [f"  ({number}): {indented(describe(child))}" for number, child in enumerate(members(self), 1)]
         return "\n".join([*lines, "}"])
+
+
+def members(container: nn.Module) -> list[nn.Module]:
+    """The modules in their order. `children()` would leave out one that is there a second time."""
+    return [module for module in container._modules.values() if module is not None]
 
 
 class Criterion(TorchModule, nn.Module):

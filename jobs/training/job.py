@@ -211,10 +211,11 @@ def open_data(dataset_folder: JobFolder, split: Any, device: torch.device) -> Im
 
 
 def announce(training: Training, report: NetworkReport) -> None:
-    print(f"Network definition:\n{training.network.model}\nNetwork definition ends")
+    print(f"Network definition:\n{report.printed or training.network.model}\nNetwork definition ends")
     training.job.events.write(
         "network",
         layers=report.as_json()["layers"],
+        printed=report.printed,
         parameters=report.parameters,
         code_layer=report.code_layer,
         device=str(training.device),

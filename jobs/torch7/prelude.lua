@@ -1,0 +1,691 @@
+-- Torch7's world for a pasted network: torch.class, nn's objects, nngraph, require. Runs once, before any text of a user.
+--
+-- Objects of nn are Lua tables, as in Torch7: `modules`, own fields and own classes work. Behind each object of a class
+-- that Python knows stands a Python module, its handle; containers get theirs when the network is complete.
+-- Tensors are userdata, each for one Python tensor.
+--
+-- `python(name, ...)` is the only way to Python: it gives true and results, or false and a sentence.
+local python = ...
+
+local assert, error, getmetatable, setmetatable, ipairs, next, pairs = assert, error, getmetatable, setmetatable, ipairs, next, pairs
+local newproxy, pcall, rawequal, rawget, rawset, select, tostring, type, unpack, xpcall =
+  newproxy, pcall, rawequal, rawget, rawset, select, tostring, type, unpack, xpcall
+local loadstring, setfenv, getinfo, sethook, collectgarbage = loadstring, setfenv, debug.getinfo, debug.sethook, collectgarbage
+local real_math, real_string, real_table = math, string, table
+local time, clock = os.time, os.clock
+
+local USER_CHUNK = "=network"
+local INSTRUCTIONS_BETWEEN_LOOKS = 100000
+local LONGEST_STRING = 1e7
+
+---------------------------------------------------------------------------------------------------- errors and limits
+
+-- The line of the user's text that is running, or nil.
+local function user_line()
+  local level = 2
+  while true do
+    local info = getinfo(level, "Sl")
+    if not info then return nil end
+    if info.source == USER_CHUNK then return info.currentline end
+    level = level + 1
+  end
+end
+
+-- An error with the user's line before it, wherever in here it is found.
+local function fail(sentence)
+  -- A function of the user's that Python called may have said the line already.
+  local line = not sentence:match("^network:%d+: ") and user_line()
+  error(line and "network:" .. line .. ": " .. sentence or sentence, 0)
+end
+
+local function results(ok, ...)
+  if not ok then fail((...)) end
+  return ...
+end
+
+local function call_python(name, ...) return results(python(name, ...)) end
+
+-- The sentence for a text that may not go on. A text that catches errors must not go on either, so that its pcall asks.
+local ended
+
+-- Lua's own limit ends the process where the error of it cannot be caught; a text meets this one before.
+local MOST_KILOBYTES = 256 * 1024
+
+local function look_at_limits()
+  if not ended and call_python("time_is_up") then ended = "the network takes too long" end
+  if not ended and collectgarbage("count") > MOST_KILOBYTES then
+    collectgarbage("collect")
+    if collectgarbage("count") > MOST_KILOBYTES then ended = "the network takes more memory in Lua than it may have" end
+  end
+  if ended then error(ended, 0) end
+end
+
+local function after_caught(...)
+  if ended then error(ended, 0) end
+  return ...
+end
+
+-- What an uncaught error says and at which line of the text: {message, line}.
+local function describe_error(message)
+  return { tostring(message), user_line() }
+end
+
+-- Call a function of the user's and give what it returns, or false and what went wrong.
+local function protected(f, ...)
+  local arguments, count = { ... }, select("#", ...)
+  ended = nil
+  sethook(look_at_limits, "", INSTRUCTIONS_BETWEEN_LOOKS)
+  local function run() return f(unpack(arguments, 1, count)) end
+  local function end_of(ok, ...)
+    sethook()
+    -- What filled the memory is in nobody's hands any more.
+    if not ok then collectgarbage("collect") end
+    return ok, ...
+  end
+  return end_of(xpcall(run, describe_error))
+end
+
+---------------------------------------------------------------------------------------------------- tensors
+
+local TENSOR = setmetatable({}, { __mode = "k" })
+local tensor_prototype = newproxy(true)
+local tensor_metatable = getmetatable(tensor_prototype)
+
+local function wrap(tensor)
+  local userdata = newproxy(tensor_prototype)
+  TENSOR[userdata] = tensor
+  return userdata
+end
+
+local function is_tensor(value) return type(value) == "userdata" and TENSOR[value] ~= nil end
+
+local tensor_methods = setmetatable({}, {
+  __index = function(methods, name)
+    if not call_python("has_tensor_method", name) then return nil end
+    local function method(...) return call_python("tensor_method", name, ...) end
+    rawset(methods, name, method)
+    return method
+  end,
+})
+
+tensor_metatable.__metatable = false
+tensor_metatable.__index = function(tensor, key)
+  if type(key) == "string" then return tensor_methods[key] end
+  return call_python("tensor_get", tensor, key)
+end
+tensor_metatable.__newindex = function(tensor, key, value) call_python("tensor_set", tensor, key, value) end
+tensor_metatable.__tostring = function(tensor) return call_python("tensor_text", tensor) end
+tensor_metatable.__len = function(tensor) return call_python("tensor_method", "size", tensor) end
+for metamethod, operation in pairs({
+  __add = "add", __sub = "sub", __mul = "mul", __div = "div", __pow = "pow", __unm = "neg",
+}) do
+  tensor_metatable[metamethod] = function(a, b) return call_python("tensor_operation", operation, a, b) end
+end
+
+---------------------------------------------------------------------------------------------------- classes
+
+local classes = {}
+-- By object: the Python module behind it, what its constructor was given, and the line that made it.
+local HANDLE = setmetatable({}, { __mode = "k" })
+local ARGUMENTS = setmetatable({}, { __mode = "k" })
+local LINE = setmetatable({}, { __mode = "k" })
+local NUMBER = setmetatable({}, { __mode = "k" })
+local last_number = 0
+
+local torch, nn, nngraph = {}, {}, {}
+local namespaces = { nn = nn, torch = torch }
+
+local function class_of(object)
+  local class = type(object) == "table" and getmetatable(object)
+  return type(class) == "table" and rawget(class, "__typename") and class or nil
+end
+
+local function new_object(class, ...)
+  local object = setmetatable({}, class)
+  last_number = last_number + 1
+  NUMBER[object], LINE[object] = last_number, user_line()
+  local init = class.__init
+  if init then init(object, ...) end
+  return object
+end
+
+local function new_class(name, parent_name, own_namespace)
+  if type(name) ~= "string" then fail("torch.class needs the name of a class: torch.class('nn.Name', 'nn.Module')") end
+  local parent
+  if parent_name ~= nil then
+    local family, short = tostring(parent_name):match("^(%w+)%.([%w_]+)$")
+    parent = classes[parent_name] or (family and namespaces[family] and namespaces[family][short])
+    if not parent then fail("torch.class: there is no class " .. tostring(parent_name) .. " to inherit from") end
+  end
+  local class = { __typename = name }
+  class.__index = function(object, key)
+    local value = class[key]
+    if value == nil and HANDLE[object] and type(key) == "string" then
+      value = call_python("field", HANDLE[object], key)
+    end
+    return value
+  end
+  class.__newindex = function(object, key, value)
+    if HANDLE[object] and type(key) == "string" and call_python("set_field", HANDLE[object], key, value) then return end
+    rawset(object, key, value)
+  end
+  class.__tostring = function(object) return object.__tostring__ and object:__tostring__() or name end
+  class.__call = function(object, ...) return nngraph.node(object, ...) end
+  class.__unm = function(object) return nngraph.node(object) end
+  class.__sub = function(a, b) return nngraph.node(b, class_of(a) == nngraph.Node and a or nngraph.node(a)) end
+  setmetatable(class, { __index = parent, __call = new_object, __metatable = false })
+  classes[name] = class
+  local family, short = name:match("^(%w+)%.([%w_]+)$")
+  local namespace = own_namespace or (family and namespaces[family])
+  if namespace then rawset(namespace, short or name, class) end
+  return class, parent
+end
+
+local function is_a(object, wanted)
+  if type(wanted) == "string" then wanted = classes[wanted] end
+  local class = class_of(object)
+  while class do
+    if class == wanted then return true end
+    local link = getmetatable(class)
+    class = link == false and classes[rawget(class, "__parent") or ""] or nil
+  end
+  return false
+end
+
+-- A class's own metatable is out of reach for texts, so that its parent is noted beside it.
+local plain_new_class = new_class
+new_class = function(name, parent_name, namespace)
+  local class, parent = plain_new_class(name, parent_name, namespace)
+  rawset(class, "__parent", parent and rawget(parent, "__typename"))
+  return class, parent
+end
+
+---------------------------------------------------------------------------------------------------- nn.Module
+
+local Module = new_class("nn.Module")
+
+function Module:__init()
+  self.train = true
+  self.output = torch.Tensor()
+  self.gradInput = torch.Tensor()
+end
+
+local function not_written(method)
+  return function(self) fail(tostring(self.__typename) .. " has no " .. method) end
+end
+
+-- What Python computes: of the classes that it knows.
+local function python_update_output(self, input) return call_python("update_output", self, input) end
+local function python_update_grad_input(self, input, grad) return call_python("update_grad_input", self, input, grad) end
+local function python_acc_grad(self, input, grad, scale) return call_python("acc_grad_parameters", self, scale or 1) end
+
+Module.updateOutput = python_update_output
+Module.updateGradInput = python_update_grad_input
+Module.accGradParameters = python_acc_grad
+
+function Module:forward(input) return self:updateOutput(input) end
+
+function Module:backward(input, grad, scale)
+  local grad_input = self:updateGradInput(input, grad)
+  self:accGradParameters(input, grad, scale or 1)
+  return grad_input
+end
+
+function Module:parameters()
+  local weights, gradients = {}, {}
+  for _, pair in ipairs({ { "weight", "gradWeight" }, { "bias", "gradBias" } }) do
+    if is_tensor(self[pair[1]]) then
+      weights[#weights + 1] = self[pair[1]]
+      gradients[#gradients + 1] = self[pair[2]]
+    end
+  end
+  for _, module in ipairs(rawget(self, "modules") or {}) do
+    local more, more_gradients = module:parameters()
+    for i, weight in ipairs(more or {}) do
+      weights[#weights + 1], gradients[#gradients + 1] = weight, more_gradients[i]
+    end
+  end
+  if #weights > 0 then return weights, gradients end
+end
+
+function Module:getParameters() return call_python("flatten", self) end
+
+function Module:listModules()
+  local found, seen = {}, {}
+  local function visit(module)
+    if seen[module] then return end
+    seen[module] = true
+    found[#found + 1] = module
+    for _, child in ipairs(rawget(module, "modules") or {}) do visit(child) end
+  end
+  visit(self)
+  return found
+end
+
+function Module:findModules(name)
+  local found = {}
+  for _, module in ipairs(self:listModules()) do
+    if torch.typename(module) == name then found[#found + 1] = module end
+  end
+  return found
+end
+
+function Module:apply(f)
+  for _, module in ipairs(self:listModules()) do f(module) end
+  return self
+end
+
+function Module:replace(f)
+  local replaced = f(self)
+  for i, module in ipairs(rawget(replaced, "modules") or {}) do replaced.modules[i] = module:replace(f) end
+  return replaced
+end
+
+function Module:training() return self:apply(function(module) rawset(module, "train", true) end) end
+function Module:evaluate() return self:apply(function(module) rawset(module, "train", false) end) end
+function Module:isTraining() return self.train end
+
+-- Where the weights are and of which type is for the training to say.
+local function same(self) return self end
+for _, name in ipairs({
+  "float", "double", "half", "cuda", "cl", "zeroGradParameters", "updateParameters", "clearState", "contiguous",
+  "threads", "syncParameters", "setMode", "fastest", "init", "sharedAccUpdateGradParameters",
+}) do
+  Module[name] = same
+end
+
+function Module:type(name)
+  if name then return self end
+  return "torch.FloatTensor"
+end
+
+function Module:getTypename() return torch.typename(self) end
+
+local function copy_of(object, shared)
+  local copies = {}
+  local function copy(value)
+    if is_tensor(value) then return call_python("tensor_method", "clone", value) end
+    if type(value) ~= "table" or classes[rawget(value, "__typename") or ""] == value then return value end
+    if copies[value] then return copies[value] end
+    local made = {}
+    copies[value] = made
+    if HANDLE[value] then HANDLE[made] = call_python("clone_handle", HANDLE[value], shared) end
+    if NUMBER[value] then
+      last_number = last_number + 1
+      NUMBER[made], LINE[made], ARGUMENTS[made] = last_number, LINE[value], ARGUMENTS[value]
+    end
+    for key, part in next, value do
+      local is_shared = false
+      for _, name in ipairs(shared) do is_shared = is_shared or name == key end
+      if is_shared then rawset(made, key, part) else rawset(made, copy(key), copy(part)) end
+    end
+    return setmetatable(made, getmetatable(value))
+  end
+  return copy(object)
+end
+
+function Module:clone(...) return copy_of(self, { ... }) end
+
+function Module:share(other, ...)
+  local mine, others = self:listModules(), other:listModules()
+  for i, module in ipairs(mine) do
+    for _, name in ipairs({ ... }) do
+      if others[i] and is_tensor(others[i][name]) then
+        if HANDLE[module] and HANDLE[others[i]] then
+          call_python("share", HANDLE[module], HANDLE[others[i]], name)
+        else
+          rawset(module, name, others[i][name])
+        end
+      end
+    end
+  end
+  return self
+end
+
+function Module:__tostring__() return call_python("described", self) end
+
+---------------------------------------------------------------------------------------------------- classes of Python
+
+local function leaf_class(short)
+  local class = new_class("nn." .. short, call_python("is_criterion", short) and "nn.Criterion" or "nn.Module")
+  class.__init = function(self, ...)
+    HANDLE[self] = call_python("new_leaf", short, LINE[self] or false, select("#", ...), ...)
+    rawset(self, "train", true)
+  end
+  for lua_name in pairs(call_python("methods", short)) do
+    class[lua_name] = function(self, ...)
+      local answer = call_python("method", HANDLE[self], lua_name, ...)
+      if answer == nil then return self end
+      return answer
+    end
+  end
+  return class
+end
+
+local Container = new_class("nn.Container", "nn.Module")
+
+function Container:__init(...)
+  Module.__init(self)
+  self.modules = {}
+  ARGUMENTS[self] = { n = select("#", ...), ... }
+end
+
+function Container:add(module)
+  if not is_a(module, Module) then
+    fail(tostring(self.__typename) .. ":add expects a module, got " .. (torch.typename(module) or type(module)))
+  end
+  self.modules[#self.modules + 1] = module
+  return self
+end
+
+function Container:get(index)
+  local place = index < 0 and #self.modules + index + 1 or index
+  local module = self.modules[place]
+  if not module then fail("get(" .. tostring(index) .. "): there are " .. #self.modules .. " modules") end
+  return module
+end
+
+function Container:size() return #self.modules end
+
+function Container:insert(module, index)
+  index = index or #self.modules + 1
+  if index > #self.modules + 1 then fail("index should be contiguous to existing modules") end
+  real_table.insert(self.modules, index, module)
+  return self
+end
+
+function Container:remove(index)
+  if index and (index > #self.modules or index < 1) then fail("index out of range") end
+  return real_table.remove(self.modules, index)
+end
+
+local function container_class(short)
+  local class = new_class("nn." .. short, "nn.Container")
+  class.__init = function(self, ...)
+    Container.__init(self, ...)
+    -- Some take their module when they are made, as nn.Bottle does.
+    for i = 1, select("#", ...) do
+      local argument = select(i, ...)
+      if is_a(argument, Module) then self:add(argument) end
+    end
+  end
+  return class
+end
+
+local Criterion = new_class("nn.Criterion")
+Criterion.updateOutput = function(self, output, target) return call_python("criterion_output", HANDLE[self], output, target) end
+Criterion.updateGradInput = function(self, output, target)
+  return call_python("criterion_gradient", HANDLE[self], output, target)
+end
+function Criterion:forward(output, target) return self:updateOutput(output, target) end
+function Criterion:backward(output, target) return self:updateGradInput(output, target) end
+for _, name in ipairs({ "float", "double", "cuda", "half" }) do Criterion[name] = same end
+function Criterion:type() return self end
+function Criterion:clone() return copy_of(self, {}) end
+function Criterion:__tostring__() return call_python("described", self) end
+
+setmetatable(nn, {
+  __index = function(_, name)
+    if type(name) ~= "string" then return nil end
+    local kind = call_python("kind_of_class", name)
+    if kind == "container" then return container_class(name) end
+    if kind == "leaf" then return leaf_class(name) end
+    if kind then fail(kind) end
+    return nil
+  end,
+})
+
+---------------------------------------------------------------------------------------------------- nngraph
+
+nngraph.Node = new_class("nngraph.Node", nil, nngraph)
+
+local function parents_in(value, found)
+  if class_of(value) == nngraph.Node then
+    found[#found + 1] = value
+  elseif is_a(value, Module) then
+    found[#found + 1] = nngraph.node(value)
+  elseif type(value) == "table" then
+    for _, part in ipairs(value) do parents_in(part, found) end
+  else
+    fail("a node of nngraph takes nodes as its inputs, got " .. type(value))
+  end
+  return found
+end
+
+function nngraph.node(module, ...)
+  local found = {}
+  for i = 1, select("#", ...) do parents_in((select(i, ...)), found) end
+  return setmetatable({ module = module, parents = found }, nngraph.Node)
+end
+
+function nngraph.Node:annotate(notes)
+  self.annotations = notes
+  return self
+end
+
+-- A node may be one of several outputs of the node before.
+function nngraph.Node:split(count)
+  local parts = {}
+  for i = 1, count do parts[i] = nngraph.node(nn.SelectTable(i), self) end
+  return unpack(parts)
+end
+
+nngraph.Node.__unm = nil
+nngraph.Node.__call = nil
+nngraph.Node.__sub = function(a, b)
+  if class_of(b) == nngraph.Node then
+    real_table.insert(b.parents, a)
+    return b
+  end
+  return nngraph.node(b, a)
+end
+
+local GraphModule = new_class("nn.gModule", "nn.Container")
+
+function GraphModule:__init(inputs, outputs)
+  Container.__init(self)
+  local place, edges = {}, {}
+  local function visit(node)
+    if place[node] then return end
+    for _, parent in ipairs(node.parents) do visit(parent) end
+    self.modules[#self.modules + 1] = node.module
+    place[node] = #self.modules
+    local from = {}
+    for i, parent in ipairs(node.parents) do from[i] = place[parent] end
+    edges[#edges + 1] = from
+  end
+  local function places(nodes)
+    local found = {}
+    for i, node in ipairs(nodes) do
+      visit(node)
+      found[i] = place[node]
+    end
+    return found
+  end
+  local from, to = places(inputs), places(outputs)
+  rawset(self, "graph_edges", edges)
+  rawset(self, "graph_inputs", from)
+  rawset(self, "graph_outputs", to)
+end
+
+---------------------------------------------------------------------------------------------------- torch
+
+torch.class = function(name, parent) return new_class(name, parent) end
+
+function torch.typename(value)
+  local class = class_of(value)
+  if class then return rawget(class, "__typename") end
+  if is_tensor(value) then return call_python("tensor_method", "type", value) end
+  return nil
+end
+
+function torch.type(value) return torch.typename(value) or type(value) end
+function torch.isTensor(value) return is_tensor(value) end
+function torch.isTypeOf(value, wanted)
+  if is_tensor(value) then return call_python("tensor_method", "type", value) == wanted end
+  return is_a(value, wanted)
+end
+function torch.setdefaulttensortype() end
+function torch.getdefaulttensortype() return "torch.FloatTensor" end
+function torch.setnumthreads() end
+function torch.getnumthreads() return 1 end
+function torch.LongStorage(values) return type(values) == "table" and values or {} end
+
+setmetatable(torch, {
+  __index = function(_, name)
+    if type(name) == "string" and call_python("has_torch_function", name) then
+      local function f(...) return call_python("torch_function", name, ...) end
+      rawset(torch, name, f)
+      return f
+    end
+  end,
+})
+
+---------------------------------------------------------------------------------------------------- what a text sees
+
+local G = {}
+
+for _, name in ipairs({
+  "assert", "error", "ipairs", "next", "pairs", "rawequal", "rawget", "rawset", "select", "tonumber", "tostring", "type",
+  "unpack", "_VERSION",
+}) do
+  G[name] = _G[name]
+end
+
+function G.pcall(f, ...) return after_caught(pcall(f, ...)) end
+function G.xpcall(f, handler) return after_caught(xpcall(f, handler)) end
+
+function G.setmetatable(object, metatable)
+  -- A finalizer would run at a time of its own, outside of every limit.
+  if type(metatable) == "table" and rawget(metatable, "__gc") ~= nil then fail("__gc is not possible here") end
+  return setmetatable(object, metatable)
+end
+
+function G.getmetatable(object)
+  if type(object) ~= "table" then return nil end
+  return getmetatable(object)
+end
+
+function G.collectgarbage(what) return what == "count" and collectgarbage("count") or 0 end
+
+function G.print(...)
+  local parts = {}
+  for i = 1, select("#", ...) do parts[i] = tostring((select(i, ...))) end
+  call_python("say", real_table.concat(parts, "\t"))
+end
+
+local function copied(library, without)
+  local copy = {}
+  for name, value in pairs(library) do
+    if not without[name] then copy[name] = value end
+  end
+  return copy
+end
+
+G.math = copied(real_math, {})
+G.math.random = function(...) return call_python("random_number", ...) end
+G.math.randomseed = function() end
+G.table = copied(real_table, {})
+G.string = copied(real_string, { dump = true })
+
+function G.string.rep(text, count)
+  if #text * (tonumber(count) or 0) > LONGEST_STRING then fail("string.rep: the string would be too long") end
+  return real_string.rep(text, count)
+end
+
+-- Lua hands a pattern to C, which no limit of Lua's interrupts: what might try for minutes is refused before. With k
+-- repetitions in the pattern a text of n characters may take n^k tries from each place.
+local MOST_TRIES = 1e8
+for _, name in ipairs({ "find", "match", "gmatch", "gsub" }) do
+  local search = real_string[name]
+  local is_plain = name == "find" and function(...) return (select(2, ...)) end or function() end
+  G.string[name] = function(text, pattern, ...)
+    local _, repetitions = real_string.gsub(tostring(pattern), "[%*%+%-%?]", "")
+    if repetitions > 0 and not is_plain(...) and (#tostring(text)) ^ (repetitions + 1) > MOST_TRIES then
+      fail("string." .. name .. ": this pattern could take for ever on a text of " .. #tostring(text) .. " characters")
+    end
+    return search(text, pattern, ...)
+  end
+end
+
+local string_metatable = getmetatable("")
+string_metatable.__index = G.string
+string_metatable.__metatable = false
+
+G.os = { time = function() return time() end, clock = clock }
+G._G = G
+G.torch, G.nn = torch, nn
+
+-- cudnn and cunn are nn here: the same classes, whatever they run on.
+local cudnn = setmetatable({ fastest = false, benchmark = false, verbose = false, version = 5105 }, { __index = nn })
+function cudnn.convert(network) return network end
+local cutorch = {
+  getDeviceCount = function() return call_python("gpu_count") end,
+  getDevice = function() return 1 end,
+  setDevice = function() end,
+  synchronize = function() end,
+  manualSeed = function() end,
+  manualSeedAll = function() end,
+}
+nngraph.annotateNodes = function() end
+nngraph.setDebug = function() end
+
+local packages = {
+  torch = torch, nn = nn, dpnn = nn, nnx = nn, cunn = nn, nngraph = nngraph, cudnn = cudnn, cutorch = cutorch, optim = {}, xlua = {},
+  sys = {}, paths = {},
+}
+local globals_of_packages = { cudnn = cudnn, cutorch = cutorch, nngraph = nngraph, optim = packages.optim }
+
+function G.require(name)
+  local package = packages[name]
+  if package == nil then
+    fail("module '" .. tostring(name) .. "' not found: networks here have torch, nn, dpnn, nngraph, cunn, cudnn and cutorch")
+  end
+  if globals_of_packages[name] then G[name] = package end
+  return package
+end
+
+G.package = { path = "", cpath = "", loaded = packages, preload = {} }
+
+local function load_text(text)
+  local chunk, fault = loadstring(text, USER_CHUNK)
+  if not chunk then return false, { fault } end
+  return true, setfenv(chunk, G)
+end
+
+-- The parts that Python needs: everything about an object that only Lua knows.
+return {
+  load_text = load_text,
+  protected = protected,
+  wrap = wrap,
+  unwrap = function(userdata) return TENSOR[userdata] end,
+  handle = function(object) return HANDLE[object] end,
+  set_handle = function(object, handle) HANDLE[object] = handle end,
+  number = function(object) return NUMBER[object] end,
+  line = function(object) return LINE[object] end,
+  arguments = function(object) return ARGUMENTS[object] end,
+  typename = torch.typename,
+  known_ancestor = function(object)
+    local class = class_of(object)
+    while class do
+      if call_python("kind_of_class", (rawget(class, "__typename"):gsub("^nn%.", ""))) == "container" then
+        return (rawget(class, "__typename"):gsub("^nn%.", ""))
+      end
+      if class == GraphModule then return "gModule" end
+      class = classes[rawget(class, "__parent") or ""]
+    end
+  end,
+  is_module = function(object) return is_a(object, Module) end,
+  is_criterion = function(object) return is_a(object, Criterion) end,
+  -- Whether the class, or the object itself, has its own way to compute.
+  computes_in_lua = function(object) return object.updateOutput ~= python_update_output end,
+  is_frozen = function(object)
+    local own = rawget(object, "accGradParameters")
+    return own ~= nil and own ~= python_acc_grad
+  end,
+  accumulates_in_lua = function(object) return object.accGradParameters ~= python_acc_grad end,
+  prints_itself = function(object) return object.__tostring__ ~= Module.__tostring__ end,
+  raw = function(object, key) return rawget(object, key) end,
+  collect = function() collectgarbage("collect") end,
+  user_line = user_line,
+}

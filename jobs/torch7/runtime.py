@@ -1,0 +1,572 @@
+"""Lua 5.1 for pasted networks: a world without files, programs and time without end, and the way between it and Python."""
+
+import copy
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lupa.lua51 as lupa
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from jobs.errors import BadNetwork
+from jobs.torch7 import library
+from jobs.torch7.module import CLASSES, Container, Criterion, TorchModule, describe, members
+from jobs.torch7.tensors import OPERATIONS, TENSOR_METHODS, TORCH_FUNCTIONS, text_of
+
+PRELUDE = Path(__file__).with_name("prelude.lua")
+# The prelude's own limit comes first; what leaps over that in one step ends here.
+MOST_LUA_BYTES = 2**30
+# Lua does not know how large the tensors are that it holds: so many bytes of them, and it looks what is not needed any more.
+BYTES_BETWEEN_COLLECTIONS = 32 * 2**20
+SECONDS_TO_BUILD = 50.0
+SECONDS_OF_A_CALL = 50.0
+LONGEST_LINE_SAID = 10_000
+
+
+class Handle:
+    """A Python object in Lua's hands. Lua can do nothing with it but hand it back."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+@dataclass
+class PendingGradients:
+    """Of a module that Lua runs forward and backward itself: what the last forward pass was, and its gradients."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    of_parameters: list[tuple[Parameter, Tensor]] | None = None
+
+
+class LuaFault(Exception):
+    """An error in Lua: what it says, and the line of the text."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        super().__init__(message)
+        self.line = line
+
+    def as_bad_network(self) -> BadNetwork:
+        where = f"line {self.line}: " if self.line else ""
+        return BadNetwork(f"{where}{self}", self.line)
+
+
+class Runtime:
+    """One Lua state with Torch7's world in it, and the network that is made there."""
+
+    def __init__(self, gpus: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._gpus = gpus
+        self._clock = clock
+        self._deadline = float("inf")
+        self._wrapped_bytes = 0
+        # What broke in while Lua called Python: it passes through Lua as an error, and is raised behind it.
+        self._broke_in: BaseException | None = None
+        self._pending: dict[int, PendingGradients] = {}
+        # The module of each object that has been completed, by the object's number.
+        self._modules: dict[int, nn.Module] = {}
+        self.lines: dict[nn.Module, int] = {}
+        self._lua = lupa.LuaRuntime(
+            register_eval=False,
+            register_builtins=False,
+            unpack_returned_tuples=True,
+            attribute_handlers=(_deny, _deny),
+            max_memory=MOST_LUA_BYTES,
+        )
+        prelude = self._lua.eval("function(source, python) return assert(loadstring(source, '=prelude'))(python) end")
+        self._parts = prelude(PRELUDE.read_text(), self._answer)
+
+    # Texts and calls
+
+    def run(self, text: str) -> Any:
+        """Run a text and give what it returns. BadNetwork, with the line, when that fails."""
+        if text.startswith("\x1b"):
+            raise BadNetwork("This is compiled Lua, and only text can be run. Paste the text of the network.", 1)
+        found, chunk = self._parts.load_text(text)
+        if not found:
+            message, line = _split_line(str(chunk[1]))
+            raise LuaFault(message, line).as_bad_network()
+        return self.call(chunk, seconds=SECONDS_TO_BUILD)
+
+    def call(self, function: Any, *arguments: Any, seconds: float = SECONDS_OF_A_CALL) -> Any:
+        """Call a function of the text with Python's values, and give what it returns as it is in Lua."""
+        converted = [self.to_lua(argument) for argument in arguments]
+        outer, self._deadline = self._deadline, min(self._deadline, self._clock() + seconds)
+        try:
+            answer = self._parts.protected(function, *converted)
+        except lupa.LuaMemoryError as error:
+            raise BadNetwork("The network takes more memory in Lua than it may have.") from error
+        except (lupa.LuaError, UnicodeDecodeError) as error:
+            raise BadNetwork(f"Lua failed: {error}") from error
+        finally:
+            self._deadline = outer
+        if self._broke_in is not None:
+            broke_in, self._broke_in = self._broke_in, None
+            raise broke_in
+        ok, *values = answer if isinstance(answer, tuple) else (answer,)
+        if not ok:
+            raise self._fault(values[0]).as_bad_network()
+        return values[0] if values else None
+
+    def _fault(self, described: Any) -> LuaFault:
+        if lupa.lua_type(described) != "table":
+            # There was no memory left to describe it.
+            return LuaFault("the network takes more memory in Lua than it may have", None)
+        message, line = _split_line(str(described[1]))
+        return LuaFault(message, line or described[2])
+
+    # Values
+
+    def to_lua(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            self._collect_now_and_then(value)
+            return self._parts.wrap(Handle(value))
+        if isinstance(value, list | tuple):
+            return self._lua.table_from([self.to_lua(part) for part in value])
+        if isinstance(value, dict):
+            return self._lua.table_from({key: self.to_lua(part) for key, part in value.items()})
+        if value is None or isinstance(value, bool | int | float | str) or lupa.lua_type(value):
+            return value
+        return Handle(value)
+
+    def _collect_now_and_then(self, tensor: Tensor) -> None:
+        self._wrapped_bytes += tensor.nbytes
+        if self._wrapped_bytes > BYTES_BETWEEN_COLLECTIONS:
+            self._wrapped_bytes = 0
+            self._parts.collect()
+
+    def to_python(self, value: Any) -> Any:
+        """A tensor for a tensor, a list for a sequence, a module for an object of nn, a function for a function."""
+        kind = lupa.lua_type(value)
+        if kind == "table":
+            return self._table_to_python(value)
+        if kind == "function":
+            return lambda *arguments: self.to_python(value(*map(self.to_lua, arguments)))
+        held = self._parts.unwrap(value) if kind == "userdata" else value
+        if isinstance(held, Handle):
+            return held.held
+        return int(held) if isinstance(held, float) and held.is_integer() else held
+
+    def _table_to_python(self, table: Any) -> Any:
+        if self._parts.number(table) is not None:
+            handle = self._parts.handle(table)
+            return handle.held if handle is not None else self.module_of(table)
+        keys = list(table.keys())
+        if all(isinstance(key, int) for key in keys) and sorted(keys) == list(range(1, len(keys) + 1)):
+            return [self.to_python(table[key]) for key in range(1, len(keys) + 1)]
+        return {str(key): self.to_python(part) for key, part in table.items()}
+
+    # What the prelude asks for
+
+    def _answer(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """The one function that Lua can call: true and results, or false and a sentence."""
+        try:
+            result = getattr(self, f"lua_{name}")(*arguments)
+        except BadNetwork as error:
+            return False, str(error)
+        except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, lupa.LuaError) as error:
+            return False, str(error).strip().partition("\n")[0] or type(error).__name__
+        except BaseException as error:  # noqa: BLE001  an alarm or an interrupt: no error of the text
+            self._broke_in = error
+            return False, type(error).__name__
+        return (True, *result) if isinstance(result, tuple) else (True, result)
+
+    def lua_time_is_up(self) -> bool:
+        return self._broke_in is not None or self._clock() > self._deadline
+
+    def lua_say(self, text: str) -> None:
+        print(text[:LONGEST_LINE_SAID])
+
+    def lua_gpu_count(self) -> int:
+        return self._gpus
+
+    def lua_random_number(self, low: float | None = None, high: float | None = None) -> float:
+        """math.random, from the generator that the training's seed sets."""
+        if low is None:
+            return float(torch.rand(()).item())
+        first, last = (1, int(low)) if high is None else (int(low), int(high))
+        if first > last:
+            raise ValueError("random: the interval is empty")
+        return int(torch.randint(first, last + 1, ()).item())
+
+    def lua_has_tensor_method(self, name: str) -> bool:
+        return name in TENSOR_METHODS
+
+    def lua_has_torch_function(self, name: str) -> bool:
+        return name in TORCH_FUNCTIONS
+
+    def lua_tensor_method(self, name: str, *arguments: Any) -> Any:
+        return self._computed(TENSOR_METHODS[name], arguments)
+
+    def lua_torch_function(self, name: str, *arguments: Any) -> Any:
+        return self._computed(TORCH_FUNCTIONS[name], arguments)
+
+    def lua_tensor_operation(self, name: str, *arguments: Any) -> Any:
+        return self._computed(OPERATIONS[name], arguments)
+
+    def lua_tensor_get(self, *arguments: Any) -> Any:
+        return self._computed(TENSOR_METHODS["get_item"], arguments)
+
+    def lua_tensor_set(self, *arguments: Any) -> Any:
+        return self._computed(TENSOR_METHODS["set_item"], arguments)
+
+    def lua_tensor_text(self, tensor: Any) -> str:
+        return text_of(self.to_python(tensor))
+
+    def _computed(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+        with torch.no_grad():
+            result = function(*map(self.to_python, arguments))
+        if isinstance(result, tuple):
+            return tuple(map(self.to_lua, result))
+        return self.to_lua(result)
+
+    # Classes of nn
+
+    def lua_kind_of_class(self, name: str) -> str | None:
+        """ "leaf", "container", a sentence for a class of Torch7 that is missing here, or None for no class at all."""
+        kind = CLASSES.get(name)
+        if kind is not None:
+            return "container" if issubclass(kind, Container) else "leaf"
+        return library.why_missing(name)
+
+    def lua_is_criterion(self, name: str) -> bool:
+        return issubclass(CLASSES[name], Criterion)
+
+    def lua_methods(self, name: str) -> Any:
+        return self._lua.table_from(dict.fromkeys(CLASSES[name].lua_methods(), True))
+
+    def lua_new_leaf(self, name: str, line: int | bool, count: int, *arguments: Any) -> Handle:
+        # Lua hands over what was given; what comes as nil at the end may be missing here.
+        given = [*map(self.to_python, arguments), *[None] * (count - len(arguments))]
+        module = _made(name, given)
+        if line:
+            self.lines[module] = int(line)
+        return Handle(module)
+
+    def lua_method(self, handle: Handle, lua_name: str, *arguments: Any) -> Any:
+        method = getattr(handle.held, handle.held.lua_methods()[lua_name])
+        return self.to_lua(method(*map(self.to_python, arguments)))
+
+    def lua_field(self, handle: Handle, name: str) -> Any:
+        module = handle.held
+        if name in ("gradWeight", "gradBias"):
+            return self._gradient(module, name)
+        attribute = _fields(module).get(name)
+        return None if attribute is None else self.to_lua(getattr(module, attribute, None))
+
+    def _gradient(self, module: nn.Module, name: str) -> Any:
+        parameter = getattr(module, "weight" if name == "gradWeight" else "bias", None)
+        if parameter is None:
+            return None
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        return self.to_lua(parameter.grad)
+
+    def lua_set_field(self, handle: Handle, name: str, value: Any) -> bool:
+        """Whether the field is one of Python's; else it is the Lua object's own."""
+        module = handle.held
+        attribute = _fields(module).get(name)
+        if attribute is None:
+            return False
+        given = self.to_python(value)
+        if isinstance(getattr(module, attribute, None), Parameter) and isinstance(given, Tensor):
+            given = Parameter(given.detach().to(torch.get_default_dtype()))
+        setattr(module, attribute, given)
+        return True
+
+    def lua_clone_handle(self, handle: Handle, shared: Any) -> Handle:
+        """A copy of a module that shares the parameters with these names with it."""
+        module = handle.held
+        names = {_fields(module).get(name) for name in shared.values()}
+        memo = {id(part): part for name, part in module.named_parameters(recurse=False) if name in names}
+        made = copy.deepcopy(module, memo)
+        if module in self.lines:
+            self.lines[made] = self.lines[module]
+        return Handle(made)
+
+    def lua_share(self, mine: Handle, other: Handle, name: str) -> None:
+        attribute = _fields(mine.held)[name]
+        setattr(mine.held, attribute, getattr(other.held, attribute))
+
+    def lua_flatten(self, lua_object: Any) -> tuple[Any, Any]:
+        """All parameters in one tensor, of which they are parts from now on; and one for their gradients."""
+        parameters = list(self.module_of(lua_object).parameters())
+        if not parameters:
+            return self.to_lua(torch.zeros(0)), self.to_lua(torch.zeros(0))
+        flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+        gradients = torch.zeros_like(flat)
+        start = 0
+        for parameter in parameters:
+            end = start + parameter.numel()
+            parameter.data = flat[start:end].view(parameter.shape)
+            parameter.grad = gradients[start:end].view(parameter.shape)
+            start = end
+        return self.to_lua(flat), self.to_lua(gradients)
+
+    def lua_described(self, lua_object: Any) -> str:
+        handle = self._parts.handle(lua_object)
+        return describe(handle.held if handle is not None else self.module_of(lua_object))
+
+    # Modules that Lua itself runs, as a class of the user's may do with those inside it
+
+    def lua_update_output(self, lua_object: Any, given: Any) -> Any:
+        module = self.module_of(lua_object)
+        module.train(bool(lua_object["train"]))
+        inputs = _tensors(self.to_python(given))
+        leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
+        with torch.enable_grad():
+            output = module(leaves[0] if lupa.lua_type(given) != "table" else leaves)
+        self._pending[self._parts.number(lua_object)] = PendingGradients(leaves, _tensors(output))
+        detached = [part.detach() for part in output] if isinstance(output, list | tuple) else output.detach()
+        return self.to_lua(detached)
+
+    def lua_update_grad_input(self, lua_object: Any, given: Any, gradient: Any) -> Any:
+        pending = self._pending.get(self._parts.number(lua_object))
+        if pending is None:
+            raise ValueError("updateGradInput is called before updateOutput")
+        parameters = [parameter for parameter in self.module_of(lua_object).parameters() if parameter.requires_grad]
+        wanted = [leaf for leaf in pending.inputs if leaf.requires_grad]
+        found = torch.autograd.grad(
+            pending.outputs, [*wanted, *parameters], _tensors(self.to_python(gradient)), True, allow_unused=True
+        )
+        pending.of_parameters = [
+            (parameter, part)
+            for parameter, part in zip(parameters, found[len(wanted) :], strict=True)
+            if part is not None
+        ]
+        of_inputs = [
+            torch.zeros_like(leaf) if part is None else part for leaf, part in zip(wanted, found, strict=False)
+        ]
+        return self.to_lua(of_inputs if lupa.lua_type(given) == "table" else of_inputs[0])
+
+    def lua_acc_grad_parameters(self, lua_object: Any, scale: float) -> None:
+        pending = self._pending.get(self._parts.number(lua_object))
+        for parameter, gradient in (pending.of_parameters if pending else None) or []:
+            if parameter.grad is None:
+                parameter.grad = scale * gradient
+            else:
+                parameter.grad.add_(gradient, alpha=scale)
+
+    def lua_criterion_output(self, handle: Handle, output: Any, target: Any) -> float:
+        with torch.no_grad():
+            return float(handle.held(self.to_python(output), self.to_python(target)))
+
+    def lua_criterion_gradient(self, handle: Handle, output: Any, target: Any) -> Any:
+        outputs = [tensor.detach().requires_grad_() for tensor in _tensors(self.to_python(output))]
+        is_table = lupa.lua_type(output) == "table"
+        with torch.enable_grad():
+            loss = handle.held(outputs if is_table else outputs[0], self.to_python(target))
+        found = [self.to_lua(part) for part in torch.autograd.grad(loss, outputs)]
+        return self._lua.table_from(found) if is_table else found[0]
+
+    # Objects of Lua as one network of Python
+
+    def module_of(self, lua_object: Any) -> nn.Module:
+        """The Python module for an object of nn. What was completed before stays as it is, unless its parts changed."""
+        parts = self._parts
+        if not parts.is_module(lua_object) and not parts.is_criterion(lua_object):
+            raise ValueError(f"an object of nn is expected here, got {_kind_in_lua(lua_object)}")
+        handle = parts.handle(lua_object)
+        number = parts.number(lua_object)
+        if parts.computes_in_lua(lua_object) and not parts.is_criterion(lua_object):
+            module = self._modules.get(number)
+            if module is None:
+                module = LuaModule(self, lua_object, self._children(lua_object))
+        elif handle is not None:
+            module = handle.held
+        else:
+            module = self._container(lua_object)
+        if parts.is_frozen(lua_object):
+            module.requires_grad_(False)
+        self._modules[number] = module
+        if parts.line(lua_object):
+            self.lines[module] = parts.line(lua_object)
+        return module
+
+    def _children(self, lua_object: Any) -> list[nn.Module]:
+        modules = self._parts.raw(lua_object, "modules")
+        if modules is None:
+            return []
+        return [self.module_of(modules[place]) for place in range(1, len(modules) + 1)]
+
+    def _container(self, lua_object: Any) -> nn.Module:
+        children = self._children(lua_object)
+        kind = self._parts.known_ancestor(lua_object)
+        before = self._modules.get(self._parts.number(lua_object))
+        if before is not None and list(map(id, members(before))) == list(map(id, children)):
+            return before
+        if kind == "gModule":
+            edges, inputs, outputs = (
+                self.to_python(lua_object[f"graph_{name}"]) for name in ("edges", "inputs", "outputs")
+            )
+            return library.graph_module(children, [[place - 1 for place in edge] for edge in edges],
+                                        [place - 1 for place in inputs], [place - 1 for place in outputs])  # fmt: skip
+        if kind is None:
+            raise ValueError(
+                f"{self._parts.typename(lua_object)} has no updateOutput: define function {self._parts.typename(lua_object)}"
+                ":updateOutput(input) for it, or let it inherit from a container such as nn.Sequential"
+            )
+        given = self._parts.arguments(lua_object)
+        arguments = [given[place] for place in range(1, int(given["n"]) + 1)] if given is not None else []
+        plain = [self.to_python(value) for value in arguments if not self._parts.is_module(value)]
+        try:
+            return _made(kind, plain, children)
+        except ValueError as error:
+            raise LuaFault(str(error), self._parts.line(lua_object)).as_bad_network() from error
+
+
+class LuaModule(TorchModule, nn.Module):
+    """An object of a class that the text defines: Lua computes its output and its gradients."""
+
+    def __init__(self, runtime: Runtime, lua_object: Any, children: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._object = lua_object
+        for place, child in enumerate(children, 1):
+            self.add_module(str(place), child)
+        for name in ("weight", "bias"):
+            tensor = runtime.to_python(runtime._parts.raw(lua_object, name))
+            if isinstance(tensor, Tensor):
+                self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
+
+    def described(self) -> str:
+        """As the class prints itself."""
+        if self._runtime._parts.prints_itself(self._object):
+            return str(self._runtime.call(self._object["__tostring__"], self._object))
+        return str(self._runtime._parts.typename(self._object))
+
+    def forward(self, given: Any) -> Any:
+        inputs = _tensors(given)
+        parameters = [self._parameters[name] for name in ("weight", "bias") if name in self._parameters]
+        self._object["train"] = self.training
+        outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
+        return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
+
+    gives_table = False
+
+    def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
+        runtime = self._runtime
+        self._bind_parameters()
+        given = [tensor.detach() for tensor in inputs]
+        answer = runtime.to_python(
+            runtime.call(self._object["updateOutput"], self._object, given if is_table else given[0])
+        )
+        self.gives_table = isinstance(answer, list)
+        outputs = _tensors(answer)
+        if not outputs:
+            raise BadNetwork(f"{runtime._parts.typename(self._object)}:updateOutput returns no tensor.")
+        # What it keeps in self.output is its own, and is written anew in the next step.
+        return [output.clone() for output in outputs]
+
+    def run_backward(
+        self, inputs: Sequence[Tensor], is_table: bool, gradients: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        runtime, lua_object = self._runtime, self._object
+        given = [tensor.detach() for tensor in inputs]
+        lua_inputs = runtime.to_lua(given if is_table else given[0])
+        lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
+        names = [name for name in ("weight", "bias") if name in self._parameters]
+        for name in names:
+            lua_object[_gradient_name(name)] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
+        of_inputs = runtime.to_python(
+            runtime.call(lua_object["updateGradInput"], lua_object, lua_inputs, lua_gradients)
+        )
+        runtime.call(lua_object["accGradParameters"], lua_object, lua_inputs, lua_gradients, 1)
+        of_parameters = [runtime.to_python(lua_object[_gradient_name(name)]).clone() for name in names]
+        return [gradient.clone() for gradient in _tensors(of_inputs)], of_parameters
+
+    def _bind_parameters(self) -> None:
+        """The object's tensors are the parameters, wherever these were moved meanwhile."""
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                self._object[name] = self._runtime.to_lua(parameter.data)
+
+
+class _InLua(torch.autograd.Function):
+    """A pass through updateOutput, and back through updateGradInput and accGradParameters."""
+
+    @staticmethod
+    def forward(ctx: Any, module: LuaModule, is_table: bool, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.module, ctx.is_table, ctx.count = module, is_table, count
+        ctx.save_for_backward(*tensors[:count])
+        return tuple(module.run_forward(tensors[:count], is_table))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        of_inputs, of_parameters = ctx.module.run_backward(ctx.saved_tensors, ctx.is_table, gradients)
+        missing: list[Tensor | None] = [None] * (ctx.count - len(of_inputs))
+        return (None, None, None, *of_inputs, *missing, *of_parameters)
+
+
+# Torch leaves it without types.
+_in_lua: Callable[..., tuple[Tensor, ...]] = _InLua.apply
+
+
+def _deny(*_arguments: Any) -> Any:
+    raise AttributeError("Lua has no way to Python's objects.")
+
+
+def _made(name: str, given: Sequence[Any], *before: Any) -> nn.Module:
+    """An object of nn from what Lua gave, after the arguments of ours that come `before`. nil is what is not given."""
+    kind: Any = CLASSES[name]
+    arguments = list(given)
+    while arguments and arguments[-1] is None:
+        arguments.pop()
+    parameters = list(inspect.signature(kind).parameters.values())[len(before) :]
+    for place, (parameter, value) in enumerate(zip(parameters, arguments, strict=False)):
+        if value is None and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            if parameter.default is inspect.Parameter.empty:
+                raise ValueError(f"nn.{name} got nil as its argument {place + 1}; is a name misspelt?")
+            arguments[place] = parameter.default
+    try:
+        module: nn.Module = kind(*before, *arguments)
+    except TypeError as error:
+        said = ", ".join(map(_shown, given))
+        raise ValueError(f"nn.{name}({said}) has arguments that do not fit: {_without_class(error)}") from error
+    return module
+
+
+def _fields(module: nn.Module) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for kind in reversed(type(module).__mro__):
+        fields |= vars(kind).get("lua_fields", {})
+    return fields
+
+
+def _gradient_name(name: str) -> str:
+    return f"grad{name.capitalize()}"
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, list | tuple) else []
+
+
+def _split_line(message: str) -> tuple[str, int | None]:
+    """`network:3: what is wrong` as the sentence and the line."""
+    chunk, _, rest = message.partition(":")
+    number, _, said = rest.partition(":")
+    if chunk == "network" and number.isdigit():
+        return said.strip(), int(number)
+    return message, None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor of {'×'.join(map(str, value.shape))}"
+    return "nil" if value is None else str(value)
+
+
+def _without_class(error: TypeError) -> str:
+    return str(error).partition("__init__() ")[2] or str(error)
+
+
+def _kind_in_lua(value: Any) -> str:
+    return lupa.lua_type(value) or type(value).__name__

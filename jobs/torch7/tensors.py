@@ -1,0 +1,738 @@
+"""Torch7's tensors in Lua: their methods and the functions of `torch`, on PyTorch's tensors.
+
+Places and dimensions count from 1. A method that computes works in place and gives the tensor itself, as in Torch7
+(`t:add(1)`); the function of the same name makes a new one (`torch.add(t, 1)`). Reductions without a dimension give a
+number, those along one keep it. Comparisons give tensors of bytes, which are masks too.
+"""
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jobs.torch7.module import dimension
+
+# Of numbers: half a gigabyte. What is larger is a slip, such as sides that were swapped.
+MOST_VALUES = 2**27
+ELEMENTS_SHOWN = 1000
+
+Function = Callable[..., Any]
+# Of two operands, tensors or numbers.
+Operation = Callable[[Any, Any], Any]
+TENSOR_METHODS: dict[str, Function] = {}
+TORCH_FUNCTIONS: dict[str, Function] = {}
+
+TYPE_NAMES = {
+    torch.float32: "torch.FloatTensor",
+    torch.float64: "torch.DoubleTensor",
+    torch.float16: "torch.HalfTensor",
+    torch.int64: "torch.LongTensor",
+    torch.int32: "torch.IntTensor",
+    torch.int16: "torch.ShortTensor",
+    torch.uint8: "torch.ByteTensor",
+    torch.int8: "torch.CharTensor",
+    torch.bool: "torch.ByteTensor",
+}
+# Torch7's default is double; networks compute in float32, and so does everything here.
+TYPES_BY_NAME = {
+    "Tensor": torch.float32,
+    "FloatTensor": torch.float32,
+    "DoubleTensor": torch.float32,
+    "CudaTensor": torch.float32,
+    "HalfTensor": torch.float32,
+    "LongTensor": torch.int64,
+    "IntTensor": torch.int32,
+    "ShortTensor": torch.int16,
+    "ByteTensor": torch.uint8,
+    "CharTensor": torch.int8,
+}
+
+
+def method(*names: str) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        TENSOR_METHODS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def both(*names: str) -> Callable[[Function], Function]:
+    """A method that is a function too."""
+
+    def register(function: Function) -> Function:
+        TORCH_FUNCTIONS.update(dict.fromkeys(names, function))
+        return method(*names)(function)
+
+    return register
+
+
+def function(*names: str) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        TORCH_FUNCTIONS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def sizes_of(arguments: tuple[Any, ...]) -> list[int]:
+    """Sizes as Lua gives them: numbers, or one table of them."""
+    given = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list | Tensor) else arguments
+    sizes = [int(size) for size in given]
+    refuse_absurd(sizes)
+    return sizes
+
+
+def refuse_absurd(sizes: list[int]) -> None:
+    if math.prod(abs(size) for size in sizes) > MOST_VALUES:
+        raise ValueError(
+            f"a tensor of {'×'.join(map(str, sizes))} is too large: it has more than {MOST_VALUES:,} values"
+        )
+
+
+def number_or_tensor(value: Tensor) -> Any:
+    return value.item() if value.dim() == 0 else value
+
+
+def text_of(tensor: Tensor) -> str:
+    """A tensor as print shows it: its values, type and sizes."""
+    sizes = "x".join(map(str, tensor.shape))
+    kind = TYPE_NAMES.get(tensor.dtype, "torch.Tensor")
+    if tensor.numel() == 0:
+        return f"[{kind} with no dimension]"
+    if tensor.numel() > ELEMENTS_SHOWN:
+        return f"[{kind} of size {sizes}]"
+    rows = tensor.detach().reshape(-1, tensor.shape[-1] if tensor.dim() > 1 else 1)
+    lines = [
+        " ".join(f"{value:10.4f}" if isinstance(value, float) else f"{value:>6}" for value in row)
+        for row in rows.tolist()
+    ]
+    return "\n".join([*lines, f"[{kind} of size {sizes}]"])
+
+
+# Making tensors
+
+
+def _nested(values: list[Any], kind: torch.dtype) -> Tensor:
+    if any(isinstance(value, Tensor) for value in values):
+        return torch.stack([torch.as_tensor(value, dtype=kind) for value in values])
+    return torch.tensor(values, dtype=kind)
+
+
+def _constructor(kind: torch.dtype) -> Function:
+    def make(*arguments: Any) -> Tensor:
+        if not arguments:
+            return torch.zeros(0, dtype=kind)
+        first = arguments[0]
+        if isinstance(first, Tensor):
+            # The same values, seen through another tensor.
+            return first.to(kind) if first.dtype != kind else first.view(first.shape)
+        if isinstance(first, list):
+            return _nested(first, kind)
+        return torch.zeros(sizes_of(arguments), dtype=kind)
+
+    return make
+
+
+for _name, _kind in TYPES_BY_NAME.items():
+    TORCH_FUNCTIONS[_name] = _constructor(_kind)
+
+
+def _filled(make: Function) -> Function:
+    return lambda *arguments: make(sizes_of(arguments))
+
+
+TORCH_FUNCTIONS |= {
+    "zeros": _filled(torch.zeros),
+    "ones": _filled(torch.ones),
+    "rand": _filled(torch.rand),
+    "randn": _filled(torch.randn),
+    "eye": lambda rows, columns=None: torch.eye(int(rows), int(columns or rows)),
+    "randperm": lambda count: torch.randperm(int(count)) + 1,
+    "linspace": lambda first, last, count=100: torch.linspace(first, last, int(count)),
+    "logspace": lambda first, last, count=100: torch.logspace(first, last, int(count)),
+    "numel": lambda tensor: tensor.numel(),
+    "manualSeed": lambda seed: None,
+    "seed": lambda: 0,
+    "initialSeed": lambda: 0,
+    "uniform": lambda low=0, high=1: low + (high - low) * torch.rand(()).item(),
+    "normal": lambda mean=0, deviation=1: mean + deviation * torch.randn(()).item(),
+    "bernoulli": lambda chance=0.5: float(torch.rand(()).item() < chance),
+    "random": lambda low=None, high=None: _random_whole(low, high),
+    "tic": lambda: 0,
+    "toc": lambda start=0: 0,
+}
+
+
+def _random_whole(low: int | None, high: int | None) -> int:
+    first, last = (1, 2**31) if low is None else (1, low) if high is None else (low, high)
+    return int(torch.randint(int(first), int(last) + 1, ()).item())
+
+
+@function("range")
+def _range(first: float, last: float, step: float = 1) -> Tensor:
+    count = math.floor((last - first) / step + 1e-9) + 1
+    refuse_absurd([count])
+    return first + step * torch.arange(count, dtype=torch.float32)
+
+
+@function("cat")
+def _cat(first: Any, *others: Any) -> Tensor:
+    tensors, rest = (first, others) if isinstance(first, list) else ([first, others[0]], others[1:])
+    tensors = [tensor for tensor in tensors if tensor.numel()]
+    # Without a dimension: the last one, as Torch7 joins.
+    along = rest[0] if rest else max(tensor.dim() for tensor in tensors)
+    return torch.cat(tensors, dimension(int(along), max(tensor.dim() for tensor in tensors)))
+
+
+# What a tensor is
+
+
+@method("size")
+def _size(tensor: Tensor, along: int | None = None) -> Any:
+    return list(tensor.shape) if along is None else tensor.shape[dimension(int(along), tensor.dim())]
+
+
+@method("stride")
+def _stride(tensor: Tensor, along: int | None = None) -> Any:
+    return list(tensor.stride()) if along is None else tensor.stride(dimension(int(along), tensor.dim()))
+
+
+@method("type")
+def _type(tensor: Tensor, name: str | None = None) -> Any:
+    if name is None:
+        return TYPE_NAMES.get(tensor.dtype, "torch.Tensor")
+    return tensor.to(TYPES_BY_NAME[name.removeprefix("torch.")])
+
+
+@method("totable")
+def _totable(tensor: Tensor) -> Any:
+    return tensor.tolist()
+
+
+@method("isSameSizeAs")
+def _is_same_size(tensor: Tensor, other: Tensor) -> bool:
+    return tensor.shape == other.shape
+
+
+@method("isSize")
+def _is_size(tensor: Tensor, sizes: list[int]) -> bool:
+    return list(tensor.shape) == sizes
+
+
+TENSOR_METHODS |= {
+    "dim": lambda tensor: 0 if tensor.numel() == 0 and tensor.dim() == 1 else tensor.dim(),
+    "nDimension": lambda tensor: 0 if tensor.numel() == 0 and tensor.dim() == 1 else tensor.dim(),
+    "nElement": lambda tensor: tensor.numel(),
+    "numel": lambda tensor: tensor.numel(),
+    "isContiguous": lambda tensor: tensor.is_contiguous(),
+    "storageOffset": lambda tensor: tensor.storage_offset() + 1,
+    "typename": _type,
+    "getTypename": _type,
+    "float": lambda tensor: tensor.to(torch.float32),
+    "double": lambda tensor: tensor.to(torch.float32),
+    "cuda": lambda tensor: tensor.to(torch.float32),
+    "half": lambda tensor: tensor.to(torch.float32),
+    "long": lambda tensor: tensor.to(torch.int64),
+    "int": lambda tensor: tensor.to(torch.int32),
+    "byte": lambda tensor: tensor.to(torch.uint8),
+    "char": lambda tensor: tensor.to(torch.int8),
+    "clone": lambda tensor: tensor.clone(),
+    "contiguous": lambda tensor: tensor.contiguous(),
+    "new": lambda tensor, *arguments: _constructor(tensor.dtype)(*arguments).to(tensor.device),
+}
+
+
+# Places in a tensor
+
+
+def _place(number: Any, size: int) -> int:
+    place = int(number)
+    found = place - 1 if place > 0 else size + place
+    if not 0 <= found < size:
+        raise ValueError(f"index {place} is out of range: there are {size}")
+    return found
+
+
+def _slice(part: Any, size: int) -> Any:
+    if isinstance(part, int | float):
+        return _place(part, size)
+    if not isinstance(part, list) or len(part) > 2:
+        raise ValueError("an index is a number, {first, last}, {} or a mask")
+    if not part:
+        return slice(None)
+    first = _place(part[0], size)
+    return slice(first, (_place(part[1], size) if len(part) == 2 else first) + 1)
+
+
+def _key(tensor: Tensor, key: Any) -> Any:
+    if isinstance(key, Tensor):
+        if key.dtype in (torch.uint8, torch.bool):
+            return key.bool()
+        return tuple(_place(number, size) for number, size in zip(key.tolist(), tensor.shape, strict=False))
+    if isinstance(key, int | float):
+        return _place(key, tensor.shape[0] if tensor.dim() else 0)
+    if not isinstance(key, list):
+        raise ValueError(f"a tensor has no field {key!r}")
+    return tuple(_slice(part, size) for part, size in zip(key, tensor.shape, strict=False))
+
+
+@method("get_item")
+def _get_item(tensor: Tensor, key: Any) -> Any:
+    return number_or_tensor(tensor[_key(tensor, key)])
+
+
+@method("set_item")
+def _set_item(tensor: Tensor, key: Any, value: Any) -> None:
+    place = _key(tensor, key)
+    if not isinstance(value, Tensor):
+        tensor[place] = value
+    elif isinstance(place, Tensor):
+        tensor.masked_scatter_(place.expand_as(tensor), value.to(tensor.dtype))
+    else:
+        target = tensor[place]
+        target.copy_(value.reshape(target.shape))
+
+
+@both("select")
+def _select(tensor: Tensor, along: int, number: int) -> Any:
+    place = dimension(int(along), tensor.dim())
+    return number_or_tensor(tensor.select(place, _place(number, tensor.shape[place])))
+
+
+@both("narrow")
+def _narrow(tensor: Tensor, along: int, first: int, count: int) -> Tensor:
+    place = dimension(int(along), tensor.dim())
+    return tensor.narrow(place, _place(first, tensor.shape[place]), int(count))
+
+
+@method("sub")
+def _sub_or_part(tensor: Tensor, *arguments: Any) -> Any:
+    # `t:sub(first, last, …)` is a part of a tensor; only the function `torch.csub` and the operator subtract.
+    parts = [arguments[place : place + 2] for place in range(0, len(arguments), 2)]
+    key = tuple(
+        slice(_place(first, size), _place(last, size) + 1)
+        for (first, last), size in zip(parts, tensor.shape, strict=False)
+    )
+    return tensor[key]
+
+
+@both("index")
+def _index(tensor: Tensor, along: int, places: Any) -> Tensor:
+    numbers = torch.as_tensor(places, dtype=torch.long) - 1
+    return tensor.index_select(dimension(int(along), tensor.dim()), numbers.to(tensor.device))
+
+
+@both("gather")
+def _gather(tensor: Tensor, along: int, places: Tensor) -> Tensor:
+    return tensor.gather(dimension(int(along), tensor.dim()), places.long() - 1)
+
+
+@method("scatter")
+def _scatter(tensor: Tensor, along: int, places: Tensor, value: Any) -> Tensor:
+    return tensor.scatter_(dimension(int(along), tensor.dim()), places.long() - 1, value)
+
+
+@method("maskedFill")
+def _masked_fill(tensor: Tensor, mask: Tensor, value: float) -> Tensor:
+    return tensor.masked_fill_(mask.bool(), value)
+
+
+@both("maskedSelect")
+def _masked_select(tensor: Tensor, mask: Tensor) -> Tensor:
+    return tensor.masked_select(mask.bool())
+
+
+@method("maskedCopy")
+def _masked_copy(tensor: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    return tensor.masked_scatter_(mask.bool(), source.to(tensor.dtype))
+
+
+@both("nonzero")
+def _nonzero(tensor: Tensor) -> Tensor:
+    return tensor.nonzero() + 1
+
+
+# Shapes
+
+
+@method("view")
+def _view(tensor: Tensor, *arguments: Any) -> Tensor:
+    return tensor.view(sizes_of(arguments))
+
+
+@method("viewAs")
+def _view_as(tensor: Tensor, other: Tensor) -> Tensor:
+    return tensor.view(other.shape)
+
+
+@both("reshape")
+def _reshape(tensor: Tensor, *arguments: Any) -> Tensor:
+    return tensor.reshape(sizes_of(arguments)).clone()
+
+
+@method("resize", "resizeAs")
+def _resize(tensor: Tensor, *arguments: Any) -> Tensor:
+    sizes = list(arguments[0].shape) if isinstance(arguments[0], Tensor) else sizes_of(arguments)
+    return tensor.resize_(sizes)
+
+
+@method("set")
+def _set(tensor: Tensor, *arguments: Any) -> Tensor:
+    if arguments and isinstance(arguments[0], Tensor):
+        source = arguments[0]
+        return tensor.set_(source.untyped_storage(), source.storage_offset(), source.shape, source.stride())
+    raise ValueError("tensor:set takes another tensor here")
+
+
+@both("expand")
+def _expand(tensor: Tensor, *arguments: Any) -> Tensor:
+    return tensor.expand(sizes_of(arguments))
+
+
+@both("expandAs")
+def _expand_as(tensor: Tensor, other: Tensor) -> Tensor:
+    return tensor.expand_as(other)
+
+
+@both("repeatTensor")
+def _repeat(tensor: Tensor, *arguments: Any) -> Tensor:
+    sizes = sizes_of(arguments)
+    refuse_absurd([tensor.numel(), *sizes])
+    return tensor.repeat(sizes)
+
+
+@both("transpose")
+def _transpose(tensor: Tensor, first: int, second: int) -> Tensor:
+    return tensor.transpose(dimension(int(first), tensor.dim()), dimension(int(second), tensor.dim()))
+
+
+@both("t")
+def _t(tensor: Tensor) -> Tensor:
+    return tensor.t()
+
+
+@both("permute")
+def _permute(tensor: Tensor, *arguments: Any) -> Tensor:
+    return tensor.permute([dimension(int(place), tensor.dim()) for place in arguments])
+
+
+@both("squeeze")
+def _squeeze(tensor: Tensor, along: int | None = None) -> Any:
+    found = tensor.squeeze() if along is None else tensor.squeeze(dimension(int(along), tensor.dim()))
+    return number_or_tensor(found)
+
+
+@both("unfold")
+def _unfold(tensor: Tensor, along: int, size: int, step: int) -> Tensor:
+    return tensor.unfold(dimension(int(along), tensor.dim()), int(size), int(step))
+
+
+@both("split")
+def _split(tensor: Tensor, size: int, along: int = 1) -> list[Tensor]:
+    return list(torch.split(tensor, int(size), dimension(int(along), tensor.dim())))
+
+
+@both("chunk")
+def _chunk(tensor: Tensor, count: int, along: int = 1) -> list[Tensor]:
+    return list(tensor.chunk(int(count), dimension(int(along), tensor.dim())))
+
+
+# Filling
+
+
+@method("fill")
+def _fill(tensor: Tensor, value: float) -> Tensor:
+    return tensor.fill_(value)
+
+
+@method("zero")
+def _zero(tensor: Tensor) -> Tensor:
+    return tensor.zero_()
+
+
+@method("copy")
+def _copy(tensor: Tensor, source: Tensor) -> Tensor:
+    if tensor.numel() != source.numel():
+        raise ValueError(f"copy: {tensor.numel()} values cannot be filled with {source.numel()}")
+    # Torch7 looks at the number of values only.
+    return tensor.copy_(source.reshape(tensor.shape))
+
+
+@method("uniform")
+def _uniform(tensor: Tensor, low: float = 0, high: float = 1) -> Tensor:
+    return tensor.uniform_(low, high)
+
+
+@method("normal")
+def _normal(tensor: Tensor, mean: float = 0, deviation: float = 1) -> Tensor:
+    return tensor.normal_(mean, deviation)
+
+
+@method("bernoulli")
+def _bernoulli(tensor: Tensor, chance: float = 0.5) -> Tensor:
+    return tensor.bernoulli_(chance)
+
+
+@method("random")
+def _random(tensor: Tensor, low: int | None = None, high: int | None = None) -> Tensor:
+    first, last = (1, 2**24) if low is None else (1, low) if high is None else (low, high)
+    return tensor.random_(int(first), int(last) + 1)
+
+
+@method("apply")
+def _apply(tensor: Tensor, f: Function) -> Tensor:
+    values = tensor.reshape(-1).tolist()
+    answers = [f(value) for value in values]
+    changed = [value if answer is None else answer for value, answer in zip(values, answers, strict=True)]
+    return tensor.copy_(torch.tensor(changed, dtype=tensor.dtype).reshape(tensor.shape))
+
+
+@method("map")
+def _map(tensor: Tensor, other: Tensor, f: Function) -> Tensor:
+    pairs = zip(tensor.reshape(-1).tolist(), other.reshape(-1).tolist(), strict=True)
+    changed = [first if (answer := f(first, second)) is None else answer for first, second in pairs]
+    return tensor.copy_(torch.tensor(changed, dtype=tensor.dtype).reshape(tensor.shape))
+
+
+# Values, one by one
+
+
+def _of_each(name: str, compute: Callable[[Tensor], Tensor]) -> None:
+    TENSOR_METHODS[name] = lambda tensor, source=None: tensor.copy_(compute(tensor if source is None else source))
+    TORCH_FUNCTIONS[name] = compute
+
+
+for _name in ("abs", "ceil", "cos", "exp", "floor", "log", "log1p", "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt",
+              "tan", "tanh", "trunc", "frac", "acos", "asin", "atan", "cosh", "sinh"):  # fmt: skip
+    _of_each(_name, getattr(torch, _name))
+_of_each("cinv", torch.reciprocal)
+
+
+@method("clamp")
+def _clamp(tensor: Tensor, low: float, high: float) -> Tensor:
+    return tensor.clamp_(low, high)
+
+
+TORCH_FUNCTIONS["clamp"] = lambda tensor, low, high: tensor.clamp(low, high)
+
+
+def _scaled_sum(tensor: Tensor, arguments: tuple[Any, ...], sign: int) -> Tensor:
+    """add(value), add(tensor), add(scale, tensor), or with a tensor to begin with before them."""
+    given = list(arguments)
+    start = tensor
+    if len(given) >= 2 and isinstance(given[0], Tensor):
+        start = given.pop(0)
+    if len(given) == 2:
+        scale, other = given
+    else:
+        scale, other = 1, given[0]
+    return torch.add(start, _alike(other, start) if isinstance(other, Tensor) else other, alpha=sign * scale)
+
+
+def _alike(other: Tensor, tensor: Tensor) -> Tensor:
+    """Torch7 looks at the number of values only where two tensors meet."""
+    if other.numel() != tensor.numel():
+        raise ValueError(f"inconsistent tensor size: {tensor.numel()} values and {other.numel()}")
+    return other.reshape(tensor.shape)
+
+
+TENSOR_METHODS["add"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, 1))
+TENSOR_METHODS["csub"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, -1))
+TORCH_FUNCTIONS["add"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, 1)
+TORCH_FUNCTIONS["csub"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, -1)
+
+
+def _with_value(name: str, compute: Operation) -> None:
+    """name(value), or name(tensor, value) of another tensor."""
+
+    def in_place(tensor: Tensor, first: Any, second: Any = None) -> Tensor:
+        start, value = (tensor, first) if second is None else (first, second)
+        value = _alike(value, start) if isinstance(value, Tensor) else value
+        return tensor.copy_(compute(start, value).reshape(tensor.shape))
+
+    TENSOR_METHODS[name] = in_place
+    TORCH_FUNCTIONS[name] = lambda tensor, value: compute(
+        tensor, _alike(value, tensor) if isinstance(value, Tensor) and isinstance(tensor, Tensor) else value
+    )
+
+
+_BETWEEN_TWO: dict[str, Operation] = {
+    "mul": operator.mul, "div": operator.truediv, "cmul": operator.mul, "cdiv": operator.truediv, "pow": torch.pow,
+    "cpow": torch.pow, "fmod": torch.fmod, "remainder": torch.remainder, "mod": torch.remainder, "cmax": torch.maximum,
+    "cmin": torch.minimum, "atan2": torch.atan2,
+}  # fmt: skip
+for _name, _compute in _BETWEEN_TWO.items():
+    _with_value(_name, _compute)
+
+
+def _comparison(name: str, compare: Operation) -> None:
+    def compared(tensor: Tensor, other: Any) -> Tensor:
+        found: Tensor = compare(tensor, _alike(other, tensor) if isinstance(other, Tensor) else other)
+        return found.to(torch.uint8)
+
+    both(name)(compared)
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _comparison(_name, getattr(operator, _name))
+
+
+@both("equal")
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    return torch.equal(tensor, other)
+
+
+# Over many values
+
+
+def _reduction(name: str, of_all: Function, along: Function) -> None:
+    def reduced(tensor: Tensor, place: int | None = None) -> Any:
+        if place is None:
+            return number_or_tensor(of_all(tensor))
+        return along(tensor, dimension(int(place), tensor.dim()))
+
+    both(name)(reduced)
+
+
+def _floating(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_floating_point() else tensor.float()
+
+
+for _name in ("sum", "prod", "mean", "std", "var"):
+    _found = getattr(torch, _name)
+    _reduction(
+        _name,
+        lambda tensor, found=_found: found(_floating(tensor)),
+        lambda tensor, place, found=_found: found(_floating(tensor), dim=place, keepdim=True),
+    )
+
+
+def _extreme(found: Function) -> Function:
+    def along(tensor: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        values, places = found(tensor, dim=place, keepdim=True)
+        return values, places + 1
+
+    return along
+
+
+for _name in ("max", "min", "median"):
+    _reduction(_name, getattr(torch, _name), _extreme(getattr(torch, _name)))
+
+
+@both("norm")
+def _norm(tensor: Tensor, power: float = 2, along: int | None = None) -> Any:
+    if along is None:
+        return tensor.norm(power).item()
+    return tensor.norm(power, dim=dimension(int(along), tensor.dim()), keepdim=True)
+
+
+@both("dist")
+def _dist(tensor: Tensor, other: Tensor, power: float = 2) -> float:
+    return float(torch.dist(tensor, _alike(other, tensor), power))
+
+
+@both("dot")
+def _dot(tensor: Tensor, other: Tensor) -> float:
+    return float(torch.dot(tensor.reshape(-1), other.reshape(-1)))
+
+
+@both("any")
+def _any(tensor: Tensor) -> bool:
+    return bool(tensor.any())
+
+
+@both("all")
+def _all(tensor: Tensor) -> bool:
+    return bool(tensor.all())
+
+
+@both("sort")
+def _sort(tensor: Tensor, along: int | bool | None = None, descending: bool = False) -> tuple[Tensor, Tensor]:
+    place = None if isinstance(along, bool) else along
+    is_descending = along if isinstance(along, bool) else descending
+    values, places = tensor.sort(dimension(int(place or tensor.dim()), tensor.dim()), is_descending)
+    return values, places + 1
+
+
+@both("topk")
+def _topk(tensor: Tensor, count: int = 1, along: int | None = None, largest: bool = False) -> tuple[Tensor, Tensor]:
+    values, places = tensor.topk(int(count), dimension(int(along or tensor.dim()), tensor.dim()), bool(largest))
+    return values, places + 1
+
+
+@both("cumsum")
+def _cumsum(tensor: Tensor, along: int = 1) -> Tensor:
+    return tensor.cumsum(dimension(int(along), tensor.dim()))
+
+
+@both("cumprod")
+def _cumprod(tensor: Tensor, along: int = 1) -> Tensor:
+    return tensor.cumprod(dimension(int(along), tensor.dim()))
+
+
+# Matrices
+
+
+def _product(name: str, compute: Operation) -> None:
+    TENSOR_METHODS[name] = lambda tensor, first, second: tensor.copy_(compute(first, second))
+    TORCH_FUNCTIONS[name] = compute
+
+
+_PRODUCTS: dict[str, Operation] = {"mm": torch.mm, "mv": torch.mv, "ger": torch.outer, "bmm": torch.bmm}
+for _name, _compute in _PRODUCTS.items():
+    _product(_name, _compute)
+
+
+def _with_product(name: str, compute: Operation) -> None:
+    """name(a, b), name(scale, a, b) or name(share, scale, a, b): what there is, times its share, plus a product."""
+
+    def in_place(tensor: Tensor, *arguments: Any) -> Tensor:
+        *factors, first, second = arguments
+        start = factors.pop(0) if factors and isinstance(factors[0], Tensor) else tensor
+        share, scale = [1.0, 1.0, *factors][-2:]
+        return tensor.copy_(share * start + scale * compute(first, second))
+
+    TENSOR_METHODS[name] = in_place
+    TORCH_FUNCTIONS[name] = lambda start, *arguments: in_place(start.clone(), *arguments)
+
+
+_ADDED_PRODUCTS: dict[str, Operation] = {
+    "addmm": torch.mm, "addmv": torch.mv, "addr": torch.outer, "baddbmm": torch.bmm, "addcmul": operator.mul,
+    "addcdiv": operator.truediv,
+}  # fmt: skip
+for _name, _compute in _ADDED_PRODUCTS.items():
+    _with_product(_name, _compute)
+
+TORCH_FUNCTIONS["diag"] = torch.diag
+TORCH_FUNCTIONS["trace"] = lambda tensor: tensor.trace().item()
+TORCH_FUNCTIONS["inverse"] = torch.linalg.inv
+TORCH_FUNCTIONS["tril"] = lambda tensor, diagonal=0: tensor.tril(int(diagonal))
+TORCH_FUNCTIONS["triu"] = lambda tensor, diagonal=0: tensor.triu(int(diagonal))
+
+# What the signs of Lua do
+
+
+def _operated(a: Any, b: Any, compute: Operation) -> Any:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return compute(a, _alike(b, a))
+    return compute(a, b)
+
+
+def _times(a: Any, b: Any) -> Any:
+    """Between two tensors the product of vectors and matrices."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return a * b
+    return number_or_tensor(torch.matmul(a, b))
+
+
+OPERATIONS: dict[str, Function] = {
+    "add": lambda a, b: _operated(a, b, operator.add),
+    "sub": lambda a, b: _operated(a, b, operator.sub),
+    "mul": _times,
+    "div": lambda a, b: _operated(a, b, operator.truediv),
+    "pow": lambda a, b: _operated(a, b, operator.pow),
+    "neg": lambda a, _b=None: -a,
+}

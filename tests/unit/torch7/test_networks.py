@@ -1,0 +1,147 @@
+"""Networks of all the families that people have in Lua are built, tried and learn."""
+
+import pytest
+import torch
+from torch import nn
+
+from jobs.building import build_and_check
+from jobs.networks.contract import Network, NetworkParams
+from jobs.torch7.contract import build_lua_network
+from jobs.torch7.runtime import LuaModule
+from jobs.training.solvers import make_optimizer
+from tests.unit.torch7 import networks
+
+FAMILIES = {
+    "autoencoder": (networks.AUTOENCODER, (1, 28, 28), ()),
+    "lenet": (networks.LENET, (1, 28, 28), ()),
+    "alexnet": (networks.ALEXNET, (3, 72, 72), ()),
+    "googlenet": (networks.GOOGLENET, (3, 32, 32), ()),
+    "siamese": (networks.SIAMESE, (3, 28, 28), ()),
+    "fine-tuned": (networks.FINE_TUNED, (1, 28, 28), ()),
+    "segmentation": (networks.SEGMENTATION, (1, 16, 16), (1, 16, 16)),
+    "regression": (networks.REGRESSION, (3, 8, 6), (2,)),
+    "two outputs": (networks.TWO_OUTPUTS, (1, 28, 28), (2,)),
+    "graph": (networks.GRAPH, (1, 28, 28), ()),
+    "own class": (networks.OWN_CLASS, (1, 28, 28), ()),
+    "weights": (networks.WEIGHTS, (1, 28, 28), (3,)),
+}
+
+
+# Where nothing scales the images, a larger step would leap over everything.
+RATES = {"regression": 1e-8, "two outputs": 1e-8, "own class": 1e-8, "alexnet": 1e-6}
+
+
+def built(text: str, shape: tuple[int, int, int], **params: int) -> Network:
+    torch.manual_seed(1)
+    return build_lua_network(text, NetworkParams(shape, **params))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_network_of_every_family_passes_the_check(family: str) -> None:
+    text, image_shape, label_shape = FAMILIES[family]
+    network, report = build_and_check(text, image_shape, label_shape, framework="torch")
+    assert report.parameters == sum(parameter.numel() for parameter in network.model.parameters()) > 0
+    assert all(layer.line for layer in report.layers), "every layer has the line that made it"
+    assert all(layer.name.startswith("nn.") for layer in report.layers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_network_of_every_family_learns(family: str) -> None:
+    text, image_shape, label_shape = FAMILIES[family]
+    torch.manual_seed(1)
+    network, _report = build_and_check(text, image_shape, label_shape, framework="torch")
+    size = network.crop_size or image_shape[1]
+    images = torch.rand(6, image_shape[0], size, network.crop_size or image_shape[2]) * 255 - 128
+    labels = torch.rand(6, *label_shape) if label_shape else torch.arange(6) % 2 + 1
+    optimizer = make_optimizer("SGD", network.model.parameters(), RATES.get(family, 1e-3), "torch")
+    network.model.eval()
+
+    def loss() -> torch.Tensor:
+        # The hook may change its labels, as the siamese one does.
+        return network.loss(network.model(images), network.label_hook(images, labels.clone()))
+
+    first = loss().item()
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert loss().item() < first
+
+
+def test_text_as_characters() -> None:
+    network = built(networks.TEXT, (1, 8, 8))
+    characters = torch.randint(1, 13, (4, 1, 8, 8)).float()
+    output = network.model(characters)
+    assert output.shape == (4, 2)
+    assert network.loss(output, torch.tensor([1.0, 2, 1, 2])).isfinite()
+
+
+def test_the_twins_of_a_siamese_network_have_the_same_weights_and_learn_together() -> None:
+    network = built(networks.SIAMESE, (3, 28, 28))
+    convolutions = [module for module in network.model.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 2
+    assert convolutions[0].weight is convolutions[1].weight
+    left, right = network.model(torch.rand(2, 3, 28, 28))
+    assert left.shape == right.shape == (2, 2)
+
+
+def test_a_hook_for_fine_tuning_changes_the_model_and_what_it_freezes_stays() -> None:
+    network = built(networks.FINE_TUNED, (1, 28, 28))
+    layers = [module for module in network.model.modules() if isinstance(module, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [20, 10, 2]
+    assert [layer.weight.requires_grad for layer in layers] == [False, True, True]
+
+
+def test_weights_come_before_the_hook_for_fine_tuning() -> None:
+    seen: list[int] = []
+    build_lua_network(
+        networks.FINE_TUNED,
+        NetworkParams((1, 28, 28)),
+        load_weights=lambda model: seen.append(sum(isinstance(part, nn.Linear) for part in model.modules())),
+    )
+    assert seen == [2]
+
+
+def test_flat_weights_are_the_weights() -> None:
+    network = built(networks.WEIGHTS, (1, 28, 28))
+    first, second = (module for module in network.model.modules() if isinstance(module, nn.Linear))
+    assert first.bias.tolist() == [2.0] * 4
+    assert second.bias.tolist() == [4.0] * 3
+    assert not first.weight.any()
+
+
+def test_a_class_of_ones_own_has_its_own_gradient_and_name() -> None:
+    network = built(networks.OWN_CLASS, (1, 28, 28))
+    own = next(module for module in network.model.modules() if isinstance(module, LuaModule))
+    assert own.described() == "nn.Half(784)"
+    images = torch.rand(3, 1, 28, 28, requires_grad=True)
+    network.model(images).sum().backward()
+    linear = next(module for module in network.model.modules() if isinstance(module, nn.Linear))
+    of_each = (linear.weight.sum(0) * own.weight).reshape(1, 28, 28)
+    torch.testing.assert_close(images.grad, of_each.expand(3, 1, 28, 28))
+    torch.testing.assert_close(own.weight.grad, (images.reshape(3, -1) * linear.weight.sum(0)).sum(0))
+
+
+def test_a_graph_is_what_its_nodes_say() -> None:
+    network = built(networks.GRAPH, (1, 28, 28))
+    linears = [module for module in network.model.modules() if isinstance(module, nn.Linear)]
+    images = torch.rand(2, 1, 28, 28)
+    left = torch.tanh(linears[0](images.flatten(1)))
+    both = left + torch.relu(linears[1](images.flatten(1)))
+    expected = torch.log_softmax(linears[2](torch.cat([both, left], 1)), 1)
+    torch.testing.assert_close(network.model(images), expected)
+
+
+def test_the_autoencoder_has_the_weights_of_its_twin_in_python() -> None:
+    torch.manual_seed(3)
+    twin = nn.Sequential(nn.Linear(784, 300), nn.Linear(300, 50), nn.Linear(50, 300), nn.Linear(300, 784))
+    torch.manual_seed(3)
+    network = build_lua_network(networks.AUTOENCODER, NetworkParams((1, 28, 28)))
+    for mine, other in zip(network.model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_several_gpus_wrap_the_part_that_asks_for_them() -> None:
+    network = built(networks.ALEXNET, (3, 72, 72), n_gpus=2)
+    assert "DataParallelTable" in (network.printed or "")
+    assert network.crop_size == 64
