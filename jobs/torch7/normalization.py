@@ -12,6 +12,7 @@ from jobs.torch7.module import BadArgument, TorchModule, lua_method, refuse_absu
 from jobs.torch7.sizes import (
     as_lua,
     check_dimensions,
+    is_true,
     real_number,
     shape_of,
     whole_numbers,
@@ -208,3 +209,37 @@ class Normalize(TorchModule, nn.Module):
     def described(self) -> str:
         is_whole = math.isfinite(self.p) and self.p == int(self.p)
         return f"{self.torch_name}({int(self.p) if is_whole else format(self.p, 'f')})"
+
+
+@torch_class("LayerNormalization")
+class LayerNormalization(TorchModule, nn.Module):
+    """Each vector less its mean, by its deviation; then a factor and a number for each value."""
+
+    lua_fields = TorchModule.lua_fields | {"eps": "eps"}
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        nOutput: int | None = None,
+        bias: float | None = None,
+        eps: float | None = None,
+        affine: bool | None = None,
+    ) -> None:
+        super().__init__()
+        usage = f"{self.torch_name}(300)"
+        (values,) = whole_numbers(usage, nOutput=nOutput)
+        refuse_absurd_size(self.torch_name, values)
+        first_bias = float(real_number(usage, "bias", bias, 0))
+        self.eps = real_number(usage, "eps", eps, 1e-10)
+        has_weights = affine is None or is_true(affine)
+        self.weight = nn.Parameter(torch.ones(values)) if has_weights else None
+        self.bias = nn.Parameter(torch.full((values,), first_bias)) if has_weights else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        check_dimensions(self.torch_name, input, 1, 2)
+        centred = input - input.mean(-1, keepdim=True)
+        # Torch adds its small number to the sum of squares, PyTorch to their mean.
+        length = (centred.square().sum(-1, keepdim=True) + self.eps).sqrt()
+        normal = centred / length * math.sqrt(input.shape[-1])
+        return normal if self.weight is None or self.bias is None else normal * self.weight + self.bias

@@ -212,20 +212,34 @@ def test_first_weights_are_drawn_by_the_number_of_input_planes(module, inputs):
     assert 0.8 * bound < module.bias.abs().max() <= bound * (1 + 1e-6)
 
 
+WINDOW = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
+VOLUME = ("nInputPlane", "nOutputPlane", "kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (torch7.SpatialConvolution, WINDOW),
+        (torch7.SpatialDilatedConvolution, (*WINDOW, "dilationW", "dilationH")),
+        (torch7.SpatialFullConvolution, (*WINDOW, "adjW", "adjH")),
+        (torch7.VolumetricConvolution, VOLUME),
+        (torch7.VolumetricDilatedConvolution, (*VOLUME, "dilationT", "dilationW", "dilationH")),
+        (torch7.VolumetricFullConvolution, (*VOLUME, "adjT", "adjW", "adjH")),
+    ],
+)
+def test_every_size_has_its_name_in_lua(kind, names):
+    # All different; adj must be smaller than the steps.
+    sizes = {name: 30 - place if place < 11 and "adj" not in name else 17 - place for place, name in enumerate(names)}
+    module = kind(*sizes.values())
+    assert {name: getattr(module, module.lua_fields[name]) for name in names} == sizes
+
+
 def test_sizes_of_a_window_can_be_written():
     module = torch7.SpatialConvolution(1, 1, 3, 3)
     module.padW = 1
     module.dH = 2
     assert module(torch.zeros(1, 1, 5, 5)).shape == (1, 1, 2, 5)
     assert module.described() == "nn.SpatialConvolution(1 -> 1, 3x3, 1,2, 1,0)"
-    fields = module.lua_fields
-    assert [getattr(module, fields[name]) for name in ("nInputPlane", "nOutputPlane", "kW", "dW", "dH")] == [
-        1,
-        1,
-        3,
-        1,
-        2,
-    ]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ LAYERS = [
     (normalization.SpatialDivisiveNormalization(4, torch.ones(3)), IMAGES),
     (normalization.SpatialContrastiveNormalization(4, torch.ones(3)), IMAGES),
     (normalization.Normalize(2), VECTORS),
+    (normalization.LayerNormalization(4), VECTORS),
     (padding.SpatialZeroPadding(1, -1), IMAGES),
     (padding.SpatialReflectionPadding(1), IMAGES),
     (padding.SpatialReplicationPadding(1), IMAGES),

@@ -175,6 +175,23 @@ def test_vectors_are_divided_by_their_norm(seed, batch, p):
     check(largest, input, lambda x: x / (np.abs(x).max(-1, keepdims=True) + tiny))
 
 
+@few
+@given(seed=seeds, batch=batches)
+def test_a_vector_is_normalized_by_its_own_values(seed, batch):
+    (input,) = distinct(seed, (*batch, 3))
+    # A number that is no rounding error, to see where it is added: to the sum, not to the mean.
+    module = torch7.LayerNormalization(3, 0.5, 2)
+    assert (module.weight.tolist(), module.bias.tolist()) == ([1] * 3, [0.5] * 3)
+
+    def formula(x):
+        centred = x - x.mean(-1, keepdims=True)
+        normal = centred / np.sqrt((centred**2).sum(-1, keepdims=True) + 2) * np.sqrt(3)
+        return normal * numbers(module.weight) + numbers(module.bias)
+
+    check(module, input, formula)
+    assert list(torch7.LayerNormalization(3, None, None, False).parameters()) == []
+
+
 @pytest.mark.parametrize(
     ("module", "printed"),
     [

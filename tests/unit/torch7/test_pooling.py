@@ -86,6 +86,27 @@ def test_maxima_step_by_their_window_and_averages_of_images_by_one():
     assert size_after(torch7.VolumetricAveragePooling(2, 3, 4), 1, 1, 12, 12, 12) == (1, 1, 6, 3, 4)
 
 
+WINDOW = ("kW", "kH", "dW", "dH", "padW", "padH")
+VOLUME = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (torch7.SpatialMaxPooling, WINDOW),
+        (torch7.SpatialAveragePooling, WINDOW),
+        (torch7.SpatialDilatedMaxPooling, (*WINDOW, "dilationW", "dilationH")),
+        (torch7.VolumetricMaxPooling, VOLUME),
+        (torch7.VolumetricAveragePooling, VOLUME),
+        (torch7.VolumetricDilatedMaxPooling, (*VOLUME, "dilationT", "dilationW", "dilationH")),
+    ],
+)
+def test_every_size_has_its_name_in_lua(kind, names):
+    sizes = {name: 30 - place if name[0] == "k" else 15 - place for place, name in enumerate(names)}
+    module = kind(*sizes.values())
+    assert {name: getattr(module, module.lua_fields[name]) for name in names} == sizes
+
+
 def test_height_is_not_padded_because_width_is():
     assert size_after(torch7.SpatialMaxPooling(3, 3, 1, 1, 1), 1, 1, 5, 5) == (1, 1, 3, 5)
 
