@@ -18,6 +18,10 @@ local USER_CHUNK = "=network"
 local INSTRUCTIONS_BETWEEN_LOOKS = 100000
 local LONGEST_STRING = 1e7
 
+-- The Python tensor of each userdata that is one.
+local TENSOR = setmetatable({}, { __mode = "k" })
+local function is_tensor(value) return type(value) == "userdata" and TENSOR[value] ~= nil end
+
 ---------------------------------------------------------------------------------------------------- errors and limits
 
 -- The line of the user's text that is running, or nil.
@@ -60,14 +64,18 @@ local function look_at_limits()
   if ended then error(ended, 0) end
 end
 
-local function after_caught(...)
+-- An alarm or an interrupt that struck while Python was called: an exception of Python's, as which it goes back there.
+local function is_from_python(message) return type(message) == "userdata" and not is_tensor(message) end
+
+local function after_caught(ok, message, ...)
   if ended then error(ended, 0) end
-  return ...
+  if not ok and is_from_python(message) then error(message, 0) end
+  return ok, message, ...
 end
 
 -- What an uncaught error says and at which line of the text: {message, line}.
 local function describe_error(message)
-  return { tostring(message), user_line() }
+  return { is_from_python(message) and message or tostring(message), user_line() }
 end
 
 -- Call a function of the user's and give what it returns, or false and what went wrong.
@@ -87,7 +95,6 @@ end
 
 ---------------------------------------------------------------------------------------------------- tensors
 
-local TENSOR = setmetatable({}, { __mode = "k" })
 local tensor_prototype = newproxy(true)
 local tensor_metatable = getmetatable(tensor_prototype)
 
@@ -96,8 +103,6 @@ local function wrap(tensor)
   TENSOR[userdata] = tensor
   return userdata
 end
-
-local function is_tensor(value) return type(value) == "userdata" and TENSOR[value] ~= nil end
 
 local tensor_methods = setmetatable({}, {
   __index = function(methods, name)

@@ -66,8 +66,6 @@ class Runtime:
         self._clock = clock
         self._deadline = float("inf")
         self._wrapped_bytes = 0
-        # What broke in while Lua called Python: it passes through Lua as an error, and is raised behind it.
-        self._broke_in: BaseException | None = None
         self._pending: dict[int, PendingGradients] = {}
         # The module of each object that has been completed, by the object's number.
         self._modules: dict[int, nn.Module] = {}
@@ -106,9 +104,6 @@ class Runtime:
             raise BadNetwork(f"Lua failed: {error}") from error
         finally:
             self._deadline = outer
-        if self._broke_in is not None:
-            broke_in, self._broke_in = self._broke_in, None
-            raise broke_in
         ok, *values = answer if isinstance(answer, tuple) else (answer,)
         if not ok:
             raise self._fault(values[0]).as_bad_network()
@@ -118,6 +113,9 @@ class Runtime:
         if lupa.lua_type(described) != "table":
             # There was no memory left to describe it.
             return LuaFault("the network takes more memory in Lua than it may have", None)
+        if isinstance(described[1], BaseException):
+            # An alarm or an interrupt struck in a call of Python's.
+            raise described[1]
         message, line = _split_line(str(described[1]))
         return LuaFault(message, line or described[2])
 
@@ -172,13 +170,10 @@ class Runtime:
             return False, str(error)
         except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, lupa.LuaError) as error:
             return False, str(error).strip().partition("\n")[0] or type(error).__name__
-        except BaseException as error:  # noqa: BLE001  an alarm or an interrupt: no error of the text
-            self._broke_in = error
-            return False, type(error).__name__
         return (True, *result) if isinstance(result, tuple) else (True, result)
 
     def lua_time_is_up(self) -> bool:
-        return self._broke_in is not None or self._clock() > self._deadline
+        return self._clock() > self._deadline
 
     def lua_say(self, text: str) -> None:
         print(text[:LONGEST_LINE_SAID])

@@ -246,6 +246,14 @@ def test_a_network_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pyte
     assert "not ready after 0.5 seconds. Does it loop for ever?" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("loop", ["while true do end", "while true do pcall(function() while true do end end) end"])
+def test_lua_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
+    monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 0.5)
+    status, answer = visualize(site, loop, framework="torch")
+    assert status == 400
+    assert "not ready after 0.5 seconds. Does it loop for ever?" in answer["error"]["message"]
+
+
 def test_what_a_network_prints_does_not_mix_with_the_answer(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
     shout = 'for _ in range(300): print("x" * 100_000)\nos.write(1, b\'{"error": 1}\\n\\xff\')\nprint(input)'
     status, answer = visualize(site, STARTER.replace("\n", f"\nimport os, sys\n{shout}\n", 1))
