@@ -26,6 +26,7 @@ from jobs.networks.contract import (
 )
 from jobs.networks.names import image_shape_name, layer_name
 from jobs.networks.tracing import LayerCall, RunningModule, Trace, find_code, tensors_in, traced
+from jobs.torch7.lookup import TakesIndices
 
 ImageShape = tuple[int, int, int]
 LoadWeights = Callable[[nn.Module], None]
@@ -115,7 +116,7 @@ def check_network(
     Weights, buffers and random numbers are left as they were.
     """
     device = torch.device(device)
-    images, labels = _made_up_batch(image_shape, label_shape, device, first_class=int(network.framework == "torch"))
+    images, labels = _made_up_batch(network, image_shape, label_shape, device)
     gpus = [device] if device.type == "cuda" else []
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.model.buffers() if not _is_lazy(buffer)]
     with torch.random.fork_rng(gpus), traced(network.model) as trace, torch.enable_grad():
@@ -139,11 +140,17 @@ def check_network(
 
 
 def _made_up_batch(
-    image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device, first_class: int
+    network: Network, image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Noise of the range that mean-subtracted images have, and labels of the first class, which every number of them has."""
+    """Noise of the range that mean-subtracted images have, and labels of the first class, which every number of them has.
+
+    A network that looks its pixels up, as of characters, gets places that are in its table.
+    """
     noise = torch.Generator().manual_seed(0)
-    images = torch.rand(IMAGES_TRIED, *image_shape, generator=noise) * 255 - 128
+    images = torch.rand(IMAGES_TRIED, *image_shape, generator=noise)
+    counts = [module.index_count for module in network.model.modules() if isinstance(module, TakesIndices)]
+    images = (images * min(counts)).floor() + 1 if counts else images * 255 - 128
+    first_class = int(network.framework == "torch")
     labels = torch.full((IMAGES_TRIED, *label_shape), first_class, dtype=torch.float32 if label_shape else torch.long)
     return images.to(device), labels.to(device)
 

@@ -514,6 +514,9 @@ def _made(name: str, given: Sequence[Any], *before: Any) -> nn.Module:
     while arguments and arguments[-1] is None:
         arguments.pop()
     parameters = list(inspect.signature(kind).parameters.values())[len(before) :]
+    if all(parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
+        # What is too much is not looked at, as in any function of Lua.
+        arguments = arguments[: len(parameters)]
     for place, (parameter, value) in enumerate(zip(parameters, arguments, strict=False)):
         if value is None and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
             if parameter.default is inspect.Parameter.empty:
@@ -556,7 +559,7 @@ def _split_line(message: str) -> tuple[str, int | None]:
 def _shown(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"tensor of {'×'.join(map(str, value.shape))}"
-    return "nil" if value is None else str(value)
+    return "nil" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _without_class(error: TypeError) -> str:

@@ -19,6 +19,7 @@ FAMILIES = {
     "siamese": (networks.SIAMESE, (3, 28, 28), ()),
     "fine-tuned": (networks.FINE_TUNED, (1, 28, 28), ()),
     "segmentation": (networks.SEGMENTATION, (1, 16, 16), (1, 16, 16)),
+    "text": (networks.TEXT, (1, 8, 8), ()),
     "regression": (networks.REGRESSION, (3, 8, 6), (2,)),
     "two outputs": (networks.TWO_OUTPUTS, (1, 28, 28), (2,)),
     "graph": (networks.GRAPH, (1, 28, 28), ()),
@@ -51,7 +52,8 @@ def test_a_network_of_every_family_learns(family: str) -> None:
     torch.manual_seed(1)
     network, _report = build_and_check(text, image_shape, label_shape, framework="torch")
     size = network.crop_size or image_shape[1]
-    images = torch.rand(6, image_shape[0], size, network.crop_size or image_shape[2]) * 255 - 128
+    images = torch.rand(6, image_shape[0], size, network.crop_size or image_shape[2])
+    images = (images * 12).floor() + 1 if family == "text" else images * 255 - 128
     labels = torch.rand(6, *label_shape) if label_shape else torch.arange(6) % 2 + 1
     optimizer = make_optimizer("SGD", network.model.parameters(), RATES.get(family, 1e-3), "torch")
     network.model.eval()
