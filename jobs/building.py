@@ -91,6 +91,9 @@ def build_and_check(
     params = NetworkParams(cropped_shape(image_shape, crop_size), n_classes, n_gpus=int(device.type == "cuda"))
     network = build(framework, text, params, load_weights)
     network.model.to(device)
+    if isinstance(network.loss, nn.Module):
+        # It may have weights for the classes.
+        network.loss.to(device)
     seen_shape = cropped_shape(image_shape, crop_size or network.crop_size)
     return network, check_network(network, seen_shape, label_shape, device)
 

@@ -1,0 +1,190 @@
+"""Tensors in Lua: places from 1 on, methods in place, functions that make new tensors, reductions that keep a dimension."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from jobs.errors import BadNetwork
+from jobs.torch7.runtime import Runtime
+
+# An expression of Lua over t = 1, 2, 3 / 4, 5, 6 and v = 1, 2, 3, and its value as nested lists.
+VALUES: dict[str, Any] = {
+    "t:size(1)": 2,
+    "t:size()": [2, 3],
+    "#t": [2, 3],
+    "t:dim()": 2,
+    "t:nElement()": 6,
+    "t:stride(1)": 3,
+    "t:type()": "torch.FloatTensor",
+    "t[1][2]": 2,
+    "t[2]": [4, 5, 6],
+    "t[{2, 3}]": 6,
+    "t[{{}, 1}]": [1, 4],
+    "t[{{1, 2}, {2, 3}}]": [[2, 3], [5, 6]],
+    "t[-1]": [4, 5, 6],
+    "t[{{2}}]": [[4, 5, 6]],
+    "v[-1]": 3,
+    "v[v:gt(1)]": [2, 3],
+    "t:select(2, 3)": [3, 6],
+    "t:narrow(2, 2, 2)": [[2, 3], [5, 6]],
+    "t:sub(1, 1)": [[1, 2, 3]],
+    "t:sub(1, 2, -1, -1)": [[3], [6]],
+    "t:t()": [[1, 4], [2, 5], [3, 6]],
+    "t:transpose(1, 2):size()": [3, 2],
+    "t:view(3, 2)": [[1, 2], [3, 4], [5, 6]],
+    "t:view(-1):size()": [6],
+    "t:index(2, torch.LongTensor{3, 1})": [[3, 1], [6, 4]],
+    "t:index(1, {2})": [[4, 5, 6]],
+    "v:repeatTensor(2, 1)": [[1, 2, 3], [1, 2, 3]],
+    "v:view(1, 3):expand(2, 3)": [[1, 2, 3], [1, 2, 3]],
+    "v:view(1, 3):squeeze()": [1, 2, 3],
+    "t:split(1, 1)[2]": [[4, 5, 6]],
+    "#v:chunk(3)": 3,
+    "torch.zeros(2)": [0, 0],
+    "torch.ones(1, 2)": [[1, 1]],
+    "torch.range(1, 3)": [1, 2, 3],
+    "torch.range(1, 2, 0.5)": [1, 1.5, 2],
+    "torch.eye(2)": [[1, 0], [0, 1]],
+    "torch.Tensor{{1}, {2}}": [[1], [2]],
+    "torch.Tensor(2, 3):size()": [2, 3],
+    "torch.Tensor():dim()": 0,
+    "torch.linspace(0, 1, 3)": [0, 0.5, 1],
+    "torch.range(1, 3):totable()": [1, 2, 3],
+    "torch.randn(2, 2):size()": [2, 2],
+    "torch.randperm(5):max()": 5,
+    "torch.LongTensor{7}[1]": 7,
+    "v:clone():add(1)": [2, 3, 4],
+    "v:clone():add(2, v)": [3, 6, 9],
+    "v:clone():mul(2):div(4)": [0.5, 1, 1.5],
+    "v:clone():cmul(v)": [1, 4, 9],
+    "v:clone():cdiv(v)": [1, 1, 1],
+    "v:clone():pow(2)": [1, 4, 9],
+    "v:clone():fill(7)": [7, 7, 7],
+    "v:clone():zero()": [0, 0, 0],
+    "torch.add(v, 1)": [2, 3, 4],
+    "torch.add(v, 2, v)": [3, 6, 9],
+    "torch.csub(v, v)": [0, 0, 0],
+    "torch.cmul(v, v)": [1, 4, 9],
+    "torch.pow(v, 2)": [1, 4, 9],
+    "v + 1": [2, 3, 4],
+    "v + v": [2, 4, 6],
+    "2 * v": [2, 4, 6],
+    "v / 2": [0.5, 1, 1.5],
+    "-v": [-1, -2, -3],
+    "v - v": [0, 0, 0],
+    "v * v": 14,
+    "t * v": [14, 32],
+    "torch.mm(t, t:t())": [[14, 32], [32, 77]],
+    "torch.mv(t, v)": [14, 32],
+    "torch.zeros(2, 2):addmm(t, t:t())": [[14, 32], [32, 77]],
+    "torch.ones(2):addmv(0.5, 2, t, v)": [28.5, 64.5],
+    "torch.dot(v, v)": 14,
+    "v:dot(v)": 14,
+    "t:sum()": 21,
+    "t:sum(1)": [[5, 7, 9]],
+    "t:mean(2)": [[2], [5]],
+    "t:max()": 6,
+    "(t:max(2))": [[3], [6]],
+    "select(2, t:max(2))": [[3], [3]],
+    "select(2, v:sort(true))": [3, 2, 1],
+    "(v:topk(1, true))": [1],
+    "v:norm()": pytest.approx(14**0.5),
+    "v:std()": 1,
+    "v:prod()": 6,
+    "t:cumsum(2)": [[1, 3, 6], [4, 9, 15]],
+    "v:eq(2)": [0, 1, 0],
+    "torch.eq(v, 2)": [0, 1, 0],
+    "v:gt(1):sum()": 2,
+    "v:ge(v)": [1, 1, 1],
+    "torch.eq(v, 2):type()": "torch.ByteTensor",
+    "torch.cat(v, v)": [1, 2, 3, 1, 2, 3],
+    "torch.cat({t, t}, 1):size()": [4, 3],
+    "torch.cat(t, t, 2):size()": [2, 6],
+    "v:clone():copy(torch.ones(3, 1))": [1, 1, 1],
+    "v:clone():apply(function(x) return x * 2 end)": [2, 4, 6],
+    "v:clone():apply(function() end)": [1, 2, 3],
+    "v:clone():clamp(2, 3)": [2, 2, 3],
+    "torch.sqrt(torch.Tensor{4})": [2],
+    "v:clone():maskedFill(v:gt(2), 0)": [1, 2, 0],
+    "v:isSameSizeAs(v)": True,
+    "torch.isTensor(v)": True,
+    "torch.type(v)": "torch.FloatTensor",
+    "torch.type({})": "table",
+    "torch.typename(3)": None,
+    "v:nDimension()": 1,
+    "v:gather(1, torch.LongTensor{3, 1})": [3, 1],
+    "torch.zeros(3):scatter(1, torch.LongTensor{2}, 5)": [0, 5, 0],
+    "torch.diag(torch.ones(2))": [[1, 0], [0, 1]],
+}
+
+SETUP = "local t = torch.Tensor{{1, 2, 3}, {4, 5, 6}}\nlocal v = torch.Tensor{1, 2, 3}\n"
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Runtime:
+    return Runtime()
+
+
+def value_of(runtime: Runtime, text: str) -> Any:
+    found = runtime.to_python(runtime.run(SETUP + text))
+    return found.tolist() if hasattr(found, "tolist") else found
+
+
+@pytest.mark.parametrize("expression", VALUES)
+def test_an_expression_of_tensors(runtime: Runtime, expression: str) -> None:
+    assert value_of(runtime, f"return ({expression})") == VALUES[expression]
+
+
+@pytest.mark.parametrize(
+    ("statement", "then"),
+    [
+        ("t[1][2] = 9", [[1, 9, 3], [4, 5, 6]]),
+        ("t[2] = 0", [[1, 2, 3], [0, 0, 0]]),
+        ("t[{{}, 1}] = 7", [[7, 2, 3], [7, 5, 6]]),
+        ("t[{{}, {2, 3}}] = torch.zeros(2, 2)", [[1, 0, 0], [4, 0, 0]]),
+        ("t[t:gt(3)] = 0", [[1, 2, 3], [0, 0, 0]]),
+        ("t[t:gt(4)] = torch.Tensor{8, 9}", [[1, 2, 3], [4, 8, 9]]),
+        ("t:select(1, 1):fill(5)", [[5, 5, 5], [4, 5, 6]]),
+        ("t:t()[1]:mul(2)", [[2, 2, 3], [8, 5, 6]]),
+        ("t:resize(1, 6)", [[1, 2, 3, 4, 5, 6]]),
+        ("t:resizeAs(torch.Tensor(3, 2))", [[1, 2], [3, 4], [5, 6]]),
+        ("t:add(-1, t:clone())", [[0, 0, 0], [0, 0, 0]]),
+        ("t:sqrt():pow(2):round()", [[1, 2, 3], [4, 5, 6]]),
+        ("t:mm(torch.eye(2), t:clone())", [[1, 2, 3], [4, 5, 6]]),
+        ("t:map(t:clone(), function(a, b) return a + b end)", [[2, 4, 6], [8, 10, 12]]),
+        ("t:uniform(2, 2)", [[2, 2, 2], [2, 2, 2]]),
+        ("t:normal(3, 0):bernoulli(1)", [[1, 1, 1], [1, 1, 1]]),
+    ],
+)
+def test_a_statement_changes_the_tensor_itself(runtime: Runtime, statement: str, then: list[list[float]]) -> None:
+    assert value_of(runtime, f"{statement}\nreturn t") == then
+
+
+@pytest.mark.parametrize("statement", ["local x = t[3]", "local x = t[0]", "t[{1, 4}] = 1", "local x = v:select(2, 1)"])
+def test_places_that_are_not_there_are_refused(runtime: Runtime, statement: str) -> None:
+    with pytest.raises(BadNetwork, match=r"line 3: .*out of range"):
+        runtime.run(SETUP + statement)
+
+
+def test_tensors_of_other_sizes_do_not_meet(runtime: Runtime) -> None:
+    with pytest.raises(BadNetwork, match=r"line 3: inconsistent tensor size: 3 values and 6"):
+        runtime.run(f"{SETUP}v:add(t)")
+
+
+def test_a_tensor_is_printed_with_its_type_and_size(runtime: Runtime) -> None:
+    assert value_of(runtime, "return tostring(t)").endswith("[torch.FloatTensor of size 2x3]")
+    assert value_of(runtime, "return tostring(torch.zeros(2000))") == "[torch.FloatTensor of size 2000]"
+
+
+def test_random_numbers_are_those_of_the_seed(runtime: Runtime) -> None:
+    found = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        found.append(
+            value_of(
+                runtime, "return {math.random(), math.random(10), torch.uniform(), torch.normal(), torch.random(1, 9)}"
+            )
+        )
+    assert found[0] == found[1]
+    assert 1 <= found[0][1] <= 10
