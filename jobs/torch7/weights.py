@@ -97,12 +97,20 @@ def _layers_of(model: T7Object) -> Iterator[FileLayer]:
 
 
 def _children(module: T7Object) -> list[tuple[int, T7Object]]:
-    modules = module.fields.get("modules")
+    modules = module.fields.get("modules", _modules_of_nodes(module.fields.get("forwardnodes")))
     # A table with a hole is no list.
     numbered = list(enumerate(modules, 1)) if isinstance(modules, list) else _by_number(modules)
     children = [(number, child) for number, child in numbered if isinstance(child, T7Object)]
     # The other modules are copies of the first, for other GPUs.
     return children[:1] if module.class_name == "nn.DataParallelTable" else children
+
+
+def _modules_of_nodes(nodes: Any) -> list[Any]:
+    """Those of a gModule before it became a container; some nodes have none, which only pass on."""
+    tables = (
+        [node.fields.get("data") for node in nodes if isinstance(node, T7Object)] if isinstance(nodes, list) else []
+    )
+    return [table["module"] for table in tables if isinstance(table, dict) and "module" in table]
 
 
 def _by_number(table: Any) -> list[tuple[int, Any]]:
@@ -118,7 +126,7 @@ def _weights_of(fields: dict[Any, Any]) -> dict[str, Tensor]:
     }
     deviation = fields.get("running_std")
     if "running_var" not in weights and isinstance(deviation, Tensor) and deviation.numel():
-        # Until 2016, Torch kept the inverse of the deviation.
+        # Older files keep the inverse of the deviation.
         epsilon = fields.get("eps", EPSILON)
         epsilon = epsilon if isinstance(epsilon, int | float) else EPSILON
         weights["running_var"] = deviation.double().pow(-2) - epsilon

@@ -160,6 +160,14 @@ def test_only_the_first_gpus_copy_counts(tmp_path: Path) -> None:
     assert len(load_into(nn.Linear(2, 1), path)) == 1
 
 
+def test_graphs_that_are_no_containers_have_modules_in_their_nodes(tmp_path: Path) -> None:
+    parts = [linear(4, 3), None, linear(3, 2)]
+    nodes = [TorchObject("nngraph.Node", {"data": {"module": part} if part else {"input": 1}}) for part in parts]
+    graph = module("nn.gModule", forwardnodes=nodes, verbose=False)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    assert "2 layers were taken" in load_into(model, save_t7(tmp_path / "g.t7", graph))[0]
+
+
 def test_one_vector_of_all_weights(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
     vector = np.arange(9 + 6 + 4, dtype=np.float32)
