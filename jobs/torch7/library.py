@@ -2,48 +2,33 @@
 
 import difflib
 from collections.abc import Sequence
+from importlib import import_module
 
 from torch import nn
 
-from jobs.torch7 import (
-    activations,
-    arithmetic,
-    containers,
-    convolution,
-    criteria,
-    dropout,
-    linear,
-    lookup,
-    normalization,
-    padding,
-    plane_convolution,
-    pooling,
-    shapes,
-    sized_pooling,
-    tables,
-    temporal,
-)
 from jobs.torch7.graph import GraphModule
 from jobs.torch7.module import CLASSES
 
 FAMILIES = (
-    activations,
-    arithmetic,
-    containers,
-    convolution,
-    criteria,
-    dropout,
-    linear,
-    lookup,
-    normalization,
-    padding,
-    plane_convolution,
-    pooling,
-    shapes,
-    sized_pooling,
-    tables,
-    temporal,
+    "activations",
+    "arithmetic",
+    "containers",
+    "convolution",
+    "criteria",
+    "dropout",
+    "linear",
+    "lookup",
+    "normalization",
+    "padding",
+    "plane_convolution",
+    "pooling",
+    "shapes",
+    "sized_pooling",
+    "tables",
+    "temporal",
 )
+for _family in FAMILIES:
+    import_module(f"jobs.torch7.{_family}")
 
 # Classes of Torch7's nn, dpnn and nnx that networks may name.
 NAMES_OF_TORCH = frozenset(

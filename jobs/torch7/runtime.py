@@ -15,7 +15,8 @@ from torch.nn import Parameter
 
 from jobs.errors import BadNetwork
 from jobs.torch7 import library
-from jobs.torch7.module import CLASSES, Container, Criterion, TorchModule, describe, members
+from jobs.torch7.module import CLASSES, Container, Criterion, describe, members
+from jobs.torch7.own_class import LuaModule, tensors_of
 from jobs.torch7.tensors import OPERATIONS, TENSOR_METHODS, TORCH_FUNCTIONS, text_of
 
 PRELUDE = Path(__file__).with_name("prelude.lua")
@@ -78,7 +79,7 @@ class Runtime:
             max_memory=MOST_LUA_BYTES,
         )
         prelude = self._lua.eval("function(source, python) return assert(loadstring(source, '=prelude'))(python) end")
-        self._parts = prelude(PRELUDE.read_text(), self._answer)
+        self.parts = prelude(PRELUDE.read_text(), self._answer)
 
     # Texts and calls
 
@@ -86,7 +87,7 @@ class Runtime:
         """Run a text and give what it returns. BadNetwork, with the line, when that fails."""
         if text.startswith("\x1b"):
             raise BadNetwork("This is compiled Lua, and only text can be run. Paste the text of the network.", 1)
-        found, chunk = self._parts.load_text(text)
+        found, chunk = self.parts.load_text(text)
         if not found:
             message, line = _split_line(str(chunk[1]))
             raise LuaFault(message, line).as_bad_network()
@@ -97,7 +98,7 @@ class Runtime:
         converted = [self.to_lua(argument) for argument in arguments]
         outer, self._deadline = self._deadline, min(self._deadline, self._clock() + seconds)
         try:
-            answer = self._parts.protected(function, *converted)
+            answer = self.parts.protected(function, *converted)
         except lupa.LuaMemoryError as error:
             raise BadNetwork("The network takes more memory in Lua than it may have.") from error
         except (lupa.LuaError, UnicodeDecodeError) as error:
@@ -124,7 +125,7 @@ class Runtime:
     def to_lua(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             self._collect_now_and_then(value)
-            return self._parts.wrap(Handle(value))
+            return self.parts.wrap(Handle(value))
         if isinstance(value, list | tuple):
             return self._lua.table_from([self.to_lua(part) for part in value])
         if isinstance(value, dict):
@@ -137,7 +138,7 @@ class Runtime:
         self._wrapped_bytes += tensor.nbytes
         if self._wrapped_bytes > BYTES_BETWEEN_COLLECTIONS:
             self._wrapped_bytes = 0
-            self._parts.collect()
+            self.parts.collect()
 
     def to_python(self, value: Any) -> Any:
         """A tensor for a tensor, a list for a sequence, a module for an object of nn, a function for a function."""
@@ -146,14 +147,14 @@ class Runtime:
             return self._table_to_python(value)
         if kind == "function":
             return lambda *arguments: self.to_python(value(*map(self.to_lua, arguments)))
-        held = self._parts.unwrap(value) if kind == "userdata" else value
+        held = self.parts.unwrap(value) if kind == "userdata" else value
         if isinstance(held, Handle):
             return held.held
         return int(held) if isinstance(held, float) and held.is_integer() else held
 
     def _table_to_python(self, table: Any) -> Any:
-        if self._parts.number(table) is not None:
-            handle = self._parts.handle(table)
+        if self.parts.number(table) is not None:
+            handle = self.parts.handle(table)
             return handle.held if handle is not None else self.module_of(table)
         keys = list(table.keys())
         if all(isinstance(key, int) for key in keys) and sorted(keys) == list(range(1, len(keys) + 1)):
@@ -305,7 +306,7 @@ class Runtime:
         return self.to_lua(flat), self.to_lua(gradients)
 
     def lua_described(self, lua_object: Any) -> str:
-        handle = self._parts.handle(lua_object)
+        handle = self.parts.handle(lua_object)
         return describe(handle.held if handle is not None else self.module_of(lua_object))
 
     # Modules that Lua itself runs, as a class of the user's may do with those inside it
@@ -313,22 +314,22 @@ class Runtime:
     def lua_update_output(self, lua_object: Any, given: Any) -> Any:
         module = self.module_of(lua_object)
         module.train(bool(lua_object["train"]))
-        inputs = _tensors(self.to_python(given))
+        inputs = tensors_of(self.to_python(given))
         leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
         with torch.enable_grad():
             output = module(leaves[0] if lupa.lua_type(given) != "table" else leaves)
-        self._pending[self._parts.number(lua_object)] = PendingGradients(leaves, _tensors(output))
+        self._pending[self.parts.number(lua_object)] = PendingGradients(leaves, tensors_of(output))
         detached = [part.detach() for part in output] if isinstance(output, list | tuple) else output.detach()
         return self.to_lua(detached)
 
     def lua_update_grad_input(self, lua_object: Any, given: Any, gradient: Any) -> Any:
-        pending = self._pending.get(self._parts.number(lua_object))
+        pending = self._pending.get(self.parts.number(lua_object))
         if pending is None:
             raise ValueError("updateGradInput is called before updateOutput")
         parameters = [parameter for parameter in self.module_of(lua_object).parameters() if parameter.requires_grad]
         wanted = [leaf for leaf in pending.inputs if leaf.requires_grad]
         found = torch.autograd.grad(
-            pending.outputs, [*wanted, *parameters], _tensors(self.to_python(gradient)), True, allow_unused=True
+            pending.outputs, [*wanted, *parameters], tensors_of(self.to_python(gradient)), True, allow_unused=True
         )
         pending.of_parameters = [
             (parameter, part)
@@ -341,7 +342,7 @@ class Runtime:
         return self.to_lua(of_inputs if lupa.lua_type(given) == "table" else of_inputs[0])
 
     def lua_acc_grad_parameters(self, lua_object: Any, scale: float) -> None:
-        pending = self._pending.get(self._parts.number(lua_object))
+        pending = self._pending.get(self.parts.number(lua_object))
         for parameter, gradient in (pending.of_parameters if pending else None) or []:
             if parameter.grad is None:
                 parameter.grad = scale * gradient
@@ -353,7 +354,7 @@ class Runtime:
             return float(handle.held(self.to_python(output), self.to_python(target)))
 
     def lua_criterion_gradient(self, handle: Handle, output: Any, target: Any) -> Any:
-        outputs = [tensor.detach().requires_grad_() for tensor in _tensors(self.to_python(output))]
+        outputs = [tensor.detach().requires_grad_() for tensor in tensors_of(self.to_python(output))]
         is_table = lupa.lua_type(output) == "table"
         with torch.enable_grad():
             loss = handle.held(outputs if is_table else outputs[0], self.to_python(target))
@@ -364,7 +365,7 @@ class Runtime:
 
     def module_of(self, lua_object: Any) -> nn.Module:
         """The Python module for an object of nn. What was completed before stays as it is, unless its parts changed."""
-        parts = self._parts
+        parts = self.parts
         if not parts.is_module(lua_object) and not parts.is_criterion(lua_object):
             raise ValueError(f"an object of nn is expected here, got {_kind_in_lua(lua_object)}")
         handle = parts.handle(lua_object)
@@ -385,15 +386,15 @@ class Runtime:
         return module
 
     def _children(self, lua_object: Any) -> list[nn.Module]:
-        modules = self._parts.raw(lua_object, "modules")
+        modules = self.parts.raw(lua_object, "modules")
         if modules is None:
             return []
         return [self.module_of(modules[place]) for place in range(1, len(modules) + 1)]
 
     def _container(self, lua_object: Any) -> nn.Module:
         children = self._children(lua_object)
-        kind = self._parts.known_ancestor(lua_object)
-        before = self._modules.get(self._parts.number(lua_object))
+        kind = self.parts.known_ancestor(lua_object)
+        before = self._modules.get(self.parts.number(lua_object))
         if before is not None and list(map(id, members(before))) == list(map(id, children)):
             return before
         if kind == "gModule":
@@ -404,103 +405,16 @@ class Runtime:
                                         [place - 1 for place in inputs], [place - 1 for place in outputs])  # fmt: skip
         if kind is None:
             raise ValueError(
-                f"{self._parts.typename(lua_object)} has no updateOutput: define function {self._parts.typename(lua_object)}"
+                f"{self.parts.typename(lua_object)} has no updateOutput: define function {self.parts.typename(lua_object)}"
                 ":updateOutput(input) for it, or let it inherit from a container such as nn.Sequential"
             )
-        given = self._parts.arguments(lua_object)
+        given = self.parts.arguments(lua_object)
         arguments = [given[place] for place in range(1, int(given["n"]) + 1)] if given is not None else []
-        plain = [self.to_python(value) for value in arguments if not self._parts.is_module(value)]
+        plain = [self.to_python(value) for value in arguments if not self.parts.is_module(value)]
         try:
             return _made(kind, plain, children)
         except ValueError as error:
-            raise LuaFault(str(error), self._parts.line(lua_object)).as_bad_network() from error
-
-
-class LuaModule(TorchModule, nn.Module):
-    """An object of a class that the text defines: Lua computes its output and its gradients."""
-
-    def __init__(self, runtime: Runtime, lua_object: Any, children: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self._runtime = runtime
-        self._object = lua_object
-        for place, child in enumerate(children, 1):
-            self.add_module(str(place), child)
-        for name in ("weight", "bias"):
-            tensor = runtime.to_python(runtime._parts.raw(lua_object, name))
-            if isinstance(tensor, Tensor):
-                self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
-
-    def described(self) -> str:
-        """As the class prints itself."""
-        if self._runtime._parts.prints_itself(self._object):
-            return str(self._runtime.call(self._object["__tostring__"], self._object))
-        return str(self._runtime._parts.typename(self._object))
-
-    def forward(self, given: Any) -> Any:
-        inputs = _tensors(given)
-        parameters = [self._parameters[name] for name in ("weight", "bias") if name in self._parameters]
-        self._object["train"] = self.training
-        outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
-        return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
-
-    gives_table = False
-
-    def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
-        runtime = self._runtime
-        self._bind_parameters()
-        given = [tensor.detach() for tensor in inputs]
-        answer = runtime.to_python(
-            runtime.call(self._object["updateOutput"], self._object, given if is_table else given[0])
-        )
-        self.gives_table = isinstance(answer, list)
-        outputs = _tensors(answer)
-        if not outputs:
-            raise BadNetwork(f"{runtime._parts.typename(self._object)}:updateOutput returns no tensor.")
-        # What it keeps in self.output is its own, and is written anew in the next step.
-        return [output.clone() for output in outputs]
-
-    def run_backward(
-        self, inputs: Sequence[Tensor], is_table: bool, gradients: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        runtime, lua_object = self._runtime, self._object
-        given = [tensor.detach() for tensor in inputs]
-        lua_inputs = runtime.to_lua(given if is_table else given[0])
-        lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
-        names = [name for name in ("weight", "bias") if name in self._parameters]
-        for name in names:
-            lua_object[_gradient_name(name)] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
-        of_inputs = runtime.to_python(
-            runtime.call(lua_object["updateGradInput"], lua_object, lua_inputs, lua_gradients)
-        )
-        runtime.call(lua_object["accGradParameters"], lua_object, lua_inputs, lua_gradients, 1)
-        of_parameters = [runtime.to_python(lua_object[_gradient_name(name)]).clone() for name in names]
-        return [gradient.clone() for gradient in _tensors(of_inputs)], of_parameters
-
-    def _bind_parameters(self) -> None:
-        """The object's tensors are the parameters, wherever these were moved meanwhile."""
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                self._object[name] = self._runtime.to_lua(parameter.data)
-
-
-class _InLua(torch.autograd.Function):
-    """A pass through updateOutput, and back through updateGradInput and accGradParameters."""
-
-    @staticmethod
-    def forward(ctx: Any, module: LuaModule, is_table: bool, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.module, ctx.is_table, ctx.count = module, is_table, count
-        ctx.save_for_backward(*tensors[:count])
-        return tuple(module.run_forward(tensors[:count], is_table))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        of_inputs, of_parameters = ctx.module.run_backward(ctx.saved_tensors, ctx.is_table, gradients)
-        missing: list[Tensor | None] = [None] * (ctx.count - len(of_inputs))
-        return (None, None, None, *of_inputs, *missing, *of_parameters)
-
-
-# Torch leaves it without types.
-_in_lua: Callable[..., tuple[Tensor, ...]] = _InLua.apply
+            raise LuaFault(str(error), self.parts.line(lua_object)).as_bad_network() from error
 
 
 def _deny(*_arguments: Any) -> Any:
@@ -535,16 +449,6 @@ def _fields(module: nn.Module) -> dict[str, str]:
     for kind in reversed(type(module).__mro__):
         fields |= vars(kind).get("lua_fields", {})
     return fields
-
-
-def _gradient_name(name: str) -> str:
-    return f"grad{name.capitalize()}"
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [tensor for part in value for tensor in _tensors(part)] if isinstance(value, list | tuple) else []
 
 
 def _split_line(message: str) -> tuple[str, int | None]:

@@ -7,7 +7,7 @@ from torch import nn
 from jobs.building import build_and_check
 from jobs.networks.contract import Network, NetworkParams
 from jobs.torch7.contract import build_lua_network
-from jobs.torch7.runtime import LuaModule
+from jobs.torch7.own_class import LuaModule
 from jobs.training.solvers import make_optimizer
 from tests.unit.torch7 import networks
 

@@ -1,0 +1,111 @@
+"""Classes of nn that a text defines: Lua computes them, forward and backward."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+from jobs.errors import BadNetwork
+from jobs.torch7.module import TorchModule
+
+if TYPE_CHECKING:
+    from jobs.torch7.runtime import Runtime
+
+
+class LuaModule(TorchModule, nn.Module):
+    """An object of a class that the text defines: Lua computes its output and its gradients."""
+
+    def __init__(self, runtime: "Runtime", lua_object: Any, children: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._object = lua_object
+        for place, child in enumerate(children, 1):
+            self.add_module(str(place), child)
+        for name in ("weight", "bias"):
+            tensor = runtime.to_python(runtime.parts.raw(lua_object, name))
+            if isinstance(tensor, Tensor):
+                self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
+
+    def described(self) -> str:
+        """As the class prints itself."""
+        if self._runtime.parts.prints_itself(self._object):
+            return str(self._runtime.call(self._object["__tostring__"], self._object))
+        return str(self._runtime.parts.typename(self._object))
+
+    def forward(self, given: Any) -> Any:
+        inputs = tensors_of(given)
+        parameters = [self._parameters[name] for name in ("weight", "bias") if name in self._parameters]
+        self._object["train"] = self.training
+        outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
+        return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
+
+    gives_table = False
+
+    def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
+        runtime = self._runtime
+        self._bind_parameters()
+        given = [tensor.detach() for tensor in inputs]
+        answer = runtime.to_python(
+            runtime.call(self._object["updateOutput"], self._object, given if is_table else given[0])
+        )
+        self.gives_table = isinstance(answer, list)
+        outputs = tensors_of(answer)
+        if not outputs:
+            raise BadNetwork(f"{runtime.parts.typename(self._object)}:updateOutput returns no tensor.")
+        # What it keeps in self.output is its own, and is written anew in the next step.
+        return [output.clone() for output in outputs]
+
+    def run_backward(
+        self, inputs: Sequence[Tensor], is_table: bool, gradients: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        runtime, lua_object = self._runtime, self._object
+        given = [tensor.detach() for tensor in inputs]
+        lua_inputs = runtime.to_lua(given if is_table else given[0])
+        lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
+        names = [name for name in ("weight", "bias") if name in self._parameters]
+        for name in names:
+            lua_object[_gradient_name(name)] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
+        of_inputs = runtime.to_python(
+            runtime.call(lua_object["updateGradInput"], lua_object, lua_inputs, lua_gradients)
+        )
+        runtime.call(lua_object["accGradParameters"], lua_object, lua_inputs, lua_gradients, 1)
+        of_parameters = [runtime.to_python(lua_object[_gradient_name(name)]).clone() for name in names]
+        return [gradient.clone() for gradient in tensors_of(of_inputs)], of_parameters
+
+    def _bind_parameters(self) -> None:
+        """The object's tensors are the parameters, wherever these were moved meanwhile."""
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                self._object[name] = self._runtime.to_lua(parameter.data)
+
+
+class _InLua(torch.autograd.Function):
+    """A pass through updateOutput, and back through updateGradInput and accGradParameters."""
+
+    @staticmethod
+    def forward(ctx: Any, module: LuaModule, is_table: bool, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.module, ctx.is_table, ctx.count = module, is_table, count
+        ctx.save_for_backward(*tensors[:count])
+        return tuple(module.run_forward(tensors[:count], is_table))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        of_inputs, of_parameters = ctx.module.run_backward(ctx.saved_tensors, ctx.is_table, gradients)
+        missing: list[Tensor | None] = [None] * (ctx.count - len(of_inputs))
+        return (None, None, None, *of_inputs, *missing, *of_parameters)
+
+
+# Torch leaves it without types.
+_in_lua: Callable[..., tuple[Tensor, ...]] = _InLua.apply
+
+
+def _gradient_name(name: str) -> str:
+    return f"grad{name.capitalize()}"
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in value for tensor in tensors_of(part)] if isinstance(value, list | tuple) else []
