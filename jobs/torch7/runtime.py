@@ -17,7 +17,8 @@ from jobs.errors import BadNetwork
 from jobs.torch7 import library
 from jobs.torch7.module import CLASSES, Container, Criterion, describe, members
 from jobs.torch7.own_class import LuaModule, tensors_of
-from jobs.torch7.tensors import OPERATIONS, TENSOR_METHODS, TORCH_FUNCTIONS, text_of
+from jobs.torch7.tensor_arithmetic import OPERATIONS
+from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, text_of
 
 PRELUDE = Path(__file__).with_name("prelude.lua")
 # The prelude's own limit comes first; what leaps over that in one step ends here.

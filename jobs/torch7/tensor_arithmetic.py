@@ -1,0 +1,257 @@
+"""What Torch7's tensors compute: value by value, over many values, products, and the signs of Lua.
+
+See `jobs.torch7.tensors` for what a method and what a function does.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jobs.torch7.module import dimension
+from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, Function, both, method, number_or_tensor
+
+# Of two operands, tensors or numbers.
+Operation = Callable[[Any, Any], Any]
+
+# Values, one by one
+
+
+def _of_each(name: str, compute: Callable[[Tensor], Tensor]) -> None:
+    TENSOR_METHODS[name] = lambda tensor, source=None: tensor.copy_(compute(tensor if source is None else source))
+    TORCH_FUNCTIONS[name] = compute
+
+
+for _name in ("abs", "ceil", "cos", "exp", "floor", "log", "log1p", "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt",
+              "tan", "tanh", "trunc", "frac", "acos", "asin", "atan", "cosh", "sinh"):  # fmt: skip
+    _of_each(_name, getattr(torch, _name))
+_of_each("cinv", torch.reciprocal)
+
+
+@method("clamp")
+def _clamp(tensor: Tensor, low: float, high: float) -> Tensor:
+    return tensor.clamp_(low, high)
+
+
+TORCH_FUNCTIONS["clamp"] = lambda tensor, low, high: tensor.clamp(low, high)
+
+
+def _scaled_sum(tensor: Tensor, arguments: tuple[Any, ...], sign: int) -> Tensor:
+    """add(value), add(tensor), add(scale, tensor), or with a tensor to begin with before them."""
+    given = list(arguments)
+    start = tensor
+    if len(given) >= 2 and isinstance(given[0], Tensor):
+        start = given.pop(0)
+    if len(given) == 2:
+        scale, other = given
+    else:
+        scale, other = 1, given[0]
+    return torch.add(start, _alike(other, start) if isinstance(other, Tensor) else other, alpha=sign * scale)
+
+
+def _alike(other: Tensor, tensor: Tensor) -> Tensor:
+    """Torch7 looks at the number of values only where two tensors meet."""
+    if other.numel() != tensor.numel():
+        raise ValueError(f"inconsistent tensor size: {tensor.numel()} values and {other.numel()}")
+    return other.reshape(tensor.shape)
+
+
+TENSOR_METHODS["add"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, 1))
+TENSOR_METHODS["csub"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, -1))
+TORCH_FUNCTIONS["add"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, 1)
+TORCH_FUNCTIONS["csub"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, -1)
+
+
+def _with_value(name: str, compute: Operation) -> None:
+    """name(value), or name(tensor, value) of another tensor."""
+
+    def in_place(tensor: Tensor, first: Any, second: Any = None) -> Tensor:
+        start, value = (tensor, first) if second is None else (first, second)
+        value = _alike(value, start) if isinstance(value, Tensor) else value
+        return tensor.copy_(compute(start, value).reshape(tensor.shape))
+
+    TENSOR_METHODS[name] = in_place
+    TORCH_FUNCTIONS[name] = lambda tensor, value: compute(
+        tensor, _alike(value, tensor) if isinstance(value, Tensor) and isinstance(tensor, Tensor) else value
+    )
+
+
+_BETWEEN_TWO: dict[str, Operation] = {
+    "mul": operator.mul, "div": operator.truediv, "cmul": operator.mul, "cdiv": operator.truediv, "pow": torch.pow,
+    "cpow": torch.pow, "fmod": torch.fmod, "remainder": torch.remainder, "mod": torch.remainder, "cmax": torch.maximum,
+    "cmin": torch.minimum, "atan2": torch.atan2,
+}  # fmt: skip
+for _name, _compute in _BETWEEN_TWO.items():
+    _with_value(_name, _compute)
+
+
+def _comparison(name: str, compare: Operation) -> None:
+    def compared(tensor: Tensor, other: Any) -> Tensor:
+        found: Tensor = compare(tensor, _alike(other, tensor) if isinstance(other, Tensor) else other)
+        return found.to(torch.uint8)
+
+    both(name)(compared)
+
+
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _comparison(_name, getattr(operator, _name))
+
+
+@both("equal")
+def _equal(tensor: Tensor, other: Tensor) -> bool:
+    return torch.equal(tensor, other)
+
+
+# Over many values
+
+
+def _reduction(name: str, of_all: Function, along: Function) -> None:
+    def reduced(tensor: Tensor, place: int | None = None) -> Any:
+        if place is None:
+            return number_or_tensor(of_all(tensor))
+        return along(tensor, dimension(int(place), tensor.dim()))
+
+    both(name)(reduced)
+
+
+def _floating(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_floating_point() else tensor.float()
+
+
+for _name in ("sum", "prod", "mean", "std", "var"):
+    _found = getattr(torch, _name)
+    _reduction(
+        _name,
+        lambda tensor, found=_found: found(_floating(tensor)),
+        lambda tensor, place, found=_found: found(_floating(tensor), dim=place, keepdim=True),
+    )
+
+
+def _extreme(found: Function) -> Function:
+    def along(tensor: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        values, places = found(tensor, dim=place, keepdim=True)
+        return values, places + 1
+
+    return along
+
+
+for _name in ("max", "min", "median"):
+    _reduction(_name, getattr(torch, _name), _extreme(getattr(torch, _name)))
+
+
+@both("norm")
+def _norm(tensor: Tensor, power: float = 2, along: int | None = None) -> Any:
+    if along is None:
+        return tensor.norm(power).item()
+    return tensor.norm(power, dim=dimension(int(along), tensor.dim()), keepdim=True)
+
+
+@both("dist")
+def _dist(tensor: Tensor, other: Tensor, power: float = 2) -> float:
+    return float(torch.dist(tensor, _alike(other, tensor), power))
+
+
+@both("dot")
+def _dot(tensor: Tensor, other: Tensor) -> float:
+    return float(torch.dot(tensor.reshape(-1), other.reshape(-1)))
+
+
+@both("any")
+def _any(tensor: Tensor) -> bool:
+    return bool(tensor.any())
+
+
+@both("all")
+def _all(tensor: Tensor) -> bool:
+    return bool(tensor.all())
+
+
+@both("sort")
+def _sort(tensor: Tensor, along: int | bool | None = None, descending: bool = False) -> tuple[Tensor, Tensor]:
+    place = None if isinstance(along, bool) else along
+    is_descending = along if isinstance(along, bool) else descending
+    values, places = tensor.sort(dimension(int(place or tensor.dim()), tensor.dim()), is_descending)
+    return values, places + 1
+
+
+@both("topk")
+def _topk(tensor: Tensor, count: int = 1, along: int | None = None, largest: bool = False) -> tuple[Tensor, Tensor]:
+    values, places = tensor.topk(int(count), dimension(int(along or tensor.dim()), tensor.dim()), bool(largest))
+    return values, places + 1
+
+
+@both("cumsum")
+def _cumsum(tensor: Tensor, along: int = 1) -> Tensor:
+    return tensor.cumsum(dimension(int(along), tensor.dim()))
+
+
+@both("cumprod")
+def _cumprod(tensor: Tensor, along: int = 1) -> Tensor:
+    return tensor.cumprod(dimension(int(along), tensor.dim()))
+
+
+# Matrices
+
+
+def _product(name: str, compute: Operation) -> None:
+    TENSOR_METHODS[name] = lambda tensor, first, second: tensor.copy_(compute(first, second))
+    TORCH_FUNCTIONS[name] = compute
+
+
+_PRODUCTS: dict[str, Operation] = {"mm": torch.mm, "mv": torch.mv, "ger": torch.outer, "bmm": torch.bmm}
+for _name, _compute in _PRODUCTS.items():
+    _product(_name, _compute)
+
+
+def _with_product(name: str, compute: Operation) -> None:
+    """name(a, b), name(scale, a, b) or name(share, scale, a, b): what there is, times its share, plus a product."""
+
+    def in_place(tensor: Tensor, *arguments: Any) -> Tensor:
+        *factors, first, second = arguments
+        start = factors.pop(0) if factors and isinstance(factors[0], Tensor) else tensor
+        share, scale = [1.0, 1.0, *factors][-2:]
+        return tensor.copy_(share * start + scale * compute(first, second))
+
+    TENSOR_METHODS[name] = in_place
+    TORCH_FUNCTIONS[name] = lambda start, *arguments: in_place(start.clone(), *arguments)
+
+
+_ADDED_PRODUCTS: dict[str, Operation] = {
+    "addmm": torch.mm, "addmv": torch.mv, "addr": torch.outer, "baddbmm": torch.bmm, "addcmul": operator.mul,
+    "addcdiv": operator.truediv,
+}  # fmt: skip
+for _name, _compute in _ADDED_PRODUCTS.items():
+    _with_product(_name, _compute)
+
+TORCH_FUNCTIONS["diag"] = torch.diag
+TORCH_FUNCTIONS["trace"] = lambda tensor: tensor.trace().item()
+TORCH_FUNCTIONS["inverse"] = torch.linalg.inv
+TORCH_FUNCTIONS["tril"] = lambda tensor, diagonal=0: tensor.tril(int(diagonal))
+TORCH_FUNCTIONS["triu"] = lambda tensor, diagonal=0: tensor.triu(int(diagonal))
+
+# What the signs of Lua do
+
+
+def _operated(a: Any, b: Any, compute: Operation) -> Any:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return compute(a, _alike(b, a))
+    return compute(a, b)
+
+
+def _times(a: Any, b: Any) -> Any:
+    """Between two tensors the product of vectors and matrices."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return a * b
+    return number_or_tensor(torch.matmul(a, b))
+
+
+OPERATIONS: dict[str, Function] = {
+    "add": lambda a, b: _operated(a, b, operator.add),
+    "sub": lambda a, b: _operated(a, b, operator.sub),
+    "mul": _times,
+    "div": lambda a, b: _operated(a, b, operator.truediv),
+    "pow": lambda a, b: _operated(a, b, operator.pow),
+    "neg": lambda a, _b=None: -a,
+}
