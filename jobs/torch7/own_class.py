@@ -1,8 +1,9 @@
 """Classes of nn that a text defines: Lua computes them, forward and backward."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import lupa.lua51 as lupa
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -40,6 +41,15 @@ class LuaModule(TorchModule, nn.Module):
         self._object["train"] = self.training
         outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
         return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Everything that the object keeps moves with its weights, as in Torch7."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, value in list(self._object.items()):
+            kept = self._runtime.to_python(value) if lupa.lua_type(value) == "userdata" else None
+            if isinstance(kept, Tensor) and name not in self._parameters:
+                self._object[name] = self._runtime.to_lua(fn(kept))
+        return self
 
     gives_table = False
 

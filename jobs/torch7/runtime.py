@@ -69,8 +69,9 @@ class Runtime:
         self._deadline = float("inf")
         self._wrapped_bytes = 0
         self._pending: dict[int, PendingGradients] = {}
-        # The module of each object that has been completed, by the object's number.
-        self._modules: dict[int, nn.Module] = {}
+        # What was completed of each object, by the object's number: as Lua computes it, and as Python does.
+        self._own: dict[int, LuaModule] = {}
+        self._containers: dict[int, nn.Module] = {}
         self.lines: dict[nn.Module, int] = {}
         self._lua = lupa.LuaRuntime(
             register_eval=False,
@@ -313,7 +314,7 @@ class Runtime:
     # Modules that Lua itself runs, as a class of the user's may do with those inside it
 
     def lua_update_output(self, lua_object: Any, given: Any) -> Any:
-        module = self.module_of(lua_object)
+        module = self._python_module(lua_object)
         module.train(bool(lua_object["train"]))
         inputs = tensors_of(self.to_python(given))
         leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
@@ -327,7 +328,9 @@ class Runtime:
         pending = self._pending.get(self.parts.number(lua_object))
         if pending is None:
             raise ValueError("updateGradInput is called before updateOutput")
-        parameters = [parameter for parameter in self.module_of(lua_object).parameters() if parameter.requires_grad]
+        parameters = [
+            parameter for parameter in self._python_module(lua_object).parameters() if parameter.requires_grad
+        ]
         wanted = [leaf for leaf in pending.inputs if leaf.requires_grad]
         found = torch.autograd.grad(
             pending.outputs, [*wanted, *parameters], tensors_of(self.to_python(gradient)), True, allow_unused=True
@@ -369,22 +372,29 @@ class Runtime:
         parts = self.parts
         if not parts.is_module(lua_object) and not parts.is_criterion(lua_object):
             raise ValueError(f"an object of nn is expected here, got {_kind_in_lua(lua_object)}")
-        handle = parts.handle(lua_object)
-        number = parts.number(lua_object)
-        if parts.computes_in_lua(lua_object) and not parts.is_criterion(lua_object):
-            module = self._modules.get(number)
-            if module is None:
-                module = LuaModule(self, lua_object, self._children(lua_object))
-        elif handle is not None:
-            module = handle.held
+        if parts.is_criterion(lua_object) or not parts.computes_in_lua(lua_object):
+            module = self._python_module(lua_object)
         else:
-            module = self._container(lua_object)
+            module = self._own_module(lua_object)
         if parts.is_frozen(lua_object):
             module.requires_grad_(False)
-        self._modules[number] = module
         if parts.line(lua_object):
             self.lines[module] = parts.line(lua_object)
         return module
+
+    def _own_module(self, lua_object: Any) -> nn.Module:
+        """Of an object of a class of the user's. What it inherits from a class of Python's has the weights."""
+        number = self.parts.number(lua_object)
+        if number not in self._own:
+            inherited = self.parts.handle(lua_object)
+            parts = [] if inherited is None else [inherited.held]
+            self._own[number] = LuaModule(self, lua_object, [*parts, *self._children(lua_object)])
+        return self._own[number]
+
+    def _python_module(self, lua_object: Any) -> nn.Module:
+        """What Python computes for an object, whatever a class of the user's makes of it."""
+        handle = self.parts.handle(lua_object)
+        return self._container(lua_object) if handle is None else handle.held
 
     def _children(self, lua_object: Any) -> list[nn.Module]:
         modules = self.parts.raw(lua_object, "modules")
@@ -395,9 +405,13 @@ class Runtime:
     def _container(self, lua_object: Any) -> nn.Module:
         children = self._children(lua_object)
         kind = self.parts.known_ancestor(lua_object)
-        before = self._modules.get(self.parts.number(lua_object))
-        if before is not None and list(map(id, members(before))) == list(map(id, children)):
-            return before
+        number = self.parts.number(lua_object)
+        before = self._containers.get(number)
+        if before is None or list(map(id, members(before))) != list(map(id, children)):
+            self._containers[number] = self._new_container(lua_object, kind, children)
+        return self._containers[number]
+
+    def _new_container(self, lua_object: Any, kind: str | None, children: list[nn.Module]) -> nn.Module:
         if kind == "gModule":
             edges, inputs, outputs = (
                 self.to_python(lua_object[f"graph_{name}"]) for name in ("edges", "inputs", "outputs")

@@ -277,3 +277,27 @@ return function(params)
     return { model = net, loss = nn.MSECriterion() }
 end
 """
+
+# Classes that inherit from nn's own, and change what they compute.
+INHERITED = """
+local Doubled, parent = torch.class('nn.Doubled', 'nn.Linear')
+function Doubled:__init(inputs, outputs) parent.__init(self, inputs, outputs) end
+function Doubled:updateOutput(input) return parent.updateOutput(self, input) * 2 end
+function Doubled:updateGradInput(input, grad) return parent.updateGradInput(self, input, grad * 2) end
+
+local Residual, base = torch.class('nn.Residual', 'nn.Sequential')
+function Residual:updateOutput(input) return base.updateOutput(self, input) + input end
+function Residual:updateGradInput(input, grad) return base.updateGradInput(self, input, grad) + grad end
+
+local Block = torch.class('nn.Block', 'nn.Sequential')
+function Block:__init(size)
+    nn.Sequential.__init(self)
+    self:add(nn.Linear(size, size)):add(nn.Tanh())
+end
+
+return function(params)
+    local net = nn.Sequential():add(nn.MulConstant(0.01)):add(nn.View(-1):setNumInputDims(3))
+    net:add(nn.Doubled(784, 8)):add(nn.Residual():add(nn.Linear(8, 8))):add(nn.Block(8))
+    return { model = net, loss = nn.MSECriterion(), labelHook = function(input) return torch.zeros(input:size(1), 8) end }
+end
+"""

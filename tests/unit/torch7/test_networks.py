@@ -23,6 +23,7 @@ FAMILIES = {
     "regression": (networks.REGRESSION, (3, 8, 6), (2,)),
     "two outputs": (networks.TWO_OUTPUTS, (1, 28, 28), (2,)),
     "graph": (networks.GRAPH, (1, 28, 28), ()),
+    "inherited": (networks.INHERITED, (1, 28, 28), ()),
     "own class": (networks.OWN_CLASS, (1, 28, 28), ()),
     "weights": (networks.WEIGHTS, (1, 28, 28), (3,)),
 }
@@ -147,3 +148,29 @@ def test_several_gpus_wrap_the_part_that_asks_for_them() -> None:
     network = built(networks.ALEXNET, (3, 72, 72), n_gpus=2)
     assert "DataParallelTable" in (network.printed or "")
     assert network.crop_size == 64
+
+
+def test_what_an_object_of_ones_own_keeps_moves_with_its_weights() -> None:
+    network = built(networks.OWN_CLASS, (1, 28, 28))
+    network.model.double()
+    network.model(torch.rand(2, 1, 28, 28, dtype=torch.float64)).sum().backward()
+    own = next(module for module in network.model.modules() if isinstance(module, LuaModule))
+    assert own.weight.grad is not None
+    assert own.weight.grad.dtype == torch.float64
+
+
+def test_classes_that_inherit_from_nns_own_have_their_weights_and_gradients() -> None:
+    network = built(networks.INHERITED, (1, 28, 28))
+    doubled, residual, block = [module for module in network.model.modules() if isinstance(module, nn.Linear)]
+    images = torch.rand(3, 1, 28, 28, requires_grad=True)
+    network.model(images).square().sum().backward()
+    found = [images.grad, *(layer.weight.grad for layer in (doubled, residual, block))]
+    images.grad = None
+    for layer in (doubled, residual, block):
+        layer.zero_grad()
+    hidden = 2 * doubled(images.flatten(1) * 0.01)
+    torch.tanh(block(residual(hidden) + hidden)).square().sum().backward()
+    for mine, expected in zip(
+        found, [images.grad, *(layer.weight.grad for layer in (doubled, residual, block))], strict=True
+    ):
+        torch.testing.assert_close(mine, expected)
