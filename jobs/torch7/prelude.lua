@@ -8,8 +8,8 @@
 local python = ...
 
 local assert, error, getmetatable, setmetatable, ipairs, next, pairs = assert, error, getmetatable, setmetatable, ipairs, next, pairs
-local newproxy, pcall, rawequal, rawget, rawset, select, tostring, type, unpack, xpcall =
-  newproxy, pcall, rawequal, rawget, rawset, select, tostring, type, unpack, xpcall
+local newproxy, pcall, rawequal, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall =
+  newproxy, pcall, rawequal, rawget, rawset, select, tonumber, tostring, type, unpack, xpcall
 local loadstring, setfenv, getinfo, sethook, collectgarbage = loadstring, setfenv, debug.getinfo, debug.sethook, collectgarbage
 local real_math, real_string, real_table = math, string, table
 local time, clock = os.time, os.clock
@@ -113,6 +113,28 @@ local tensor_methods = setmetatable({}, {
   end,
 })
 
+-- Sizes are storages in Torch7: tables with some methods.
+local storage_metatable = { __metatable = false }
+storage_metatable.__index = {
+  totable = function(storage) return { unpack(storage) } end,
+  size = function(storage) return #storage end,
+  fill = function(storage, value)
+    for i = 1, #storage do storage[i] = value end
+    return storage
+  end,
+}
+storage_metatable.__tostring = function(storage)
+  return " " .. real_table.concat(storage, "\n ") .. "\n[torch.LongStorage of size " .. #storage .. "]"
+end
+local function as_storage(values) return setmetatable(values, storage_metatable) end
+
+for _, name in ipairs({ "size", "stride" }) do
+  rawset(tensor_methods, name, function(tensor, dimension)
+    local found = call_python("tensor_method", name, tensor, dimension)
+    return type(found) == "table" and as_storage(found) or found
+  end)
+end
+
 tensor_metatable.__metatable = false
 tensor_metatable.__index = function(tensor, key)
   if type(key) == "string" then return tensor_methods[key] end
@@ -120,7 +142,7 @@ tensor_metatable.__index = function(tensor, key)
 end
 tensor_metatable.__newindex = function(tensor, key, value) call_python("tensor_set", tensor, key, value) end
 tensor_metatable.__tostring = function(tensor) return call_python("tensor_text", tensor) end
-tensor_metatable.__len = function(tensor) return call_python("tensor_method", "size", tensor) end
+tensor_metatable.__len = function(tensor) return tensor_methods.size(tensor) end
 for metamethod, operation in pairs({
   __add = "add", __sub = "sub", __mul = "mul", __div = "div", __pow = "pow", __unm = "neg",
 }) do
@@ -534,7 +556,12 @@ function torch.setdefaulttensortype() end
 function torch.getdefaulttensortype() return "torch.FloatTensor" end
 function torch.setnumthreads() end
 function torch.getnumthreads() return 1 end
-function torch.LongStorage(values) return type(values) == "table" and values or {} end
+function torch.LongStorage(values)
+  if type(values) == "table" then return as_storage(values) end
+  local storage = {}
+  for i = 1, tonumber(values) or 0 do storage[i] = 0 end
+  return as_storage(storage)
+end
 
 setmetatable(torch, {
   __index = function(_, name)

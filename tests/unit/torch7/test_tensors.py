@@ -10,6 +10,12 @@ from jobs.torch7.runtime import Runtime
 
 # An expression of Lua over t = 1, 2, 3 / 4, 5, 6 and v = 1, 2, 3, and its value as nested lists.
 VALUES: dict[str, Any] = {
+    "t:size():totable()": [2, 3],
+    "t:size():size()": 2,
+    "tostring(t:size())": " 2\n 3\n[torch.LongStorage of size 2]",
+    "torch.zeros(torch.LongStorage{1, 2})": [[0, 0]],
+    "torch.zeros(t:size())": [[0, 0, 0], [0, 0, 0]],
+    "torch.LongStorage(2):fill(4)": [4, 4],
     "t:size(1)": 2,
     "t:size()": [2, 3],
     "#t": [2, 3],
