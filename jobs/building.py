@@ -31,6 +31,12 @@ from jobs.torch7.lookup import TakesIndices
 ImageShape = tuple[int, int, int]
 LoadWeights = Callable[[nn.Module], None]
 IMAGES_TRIED = 2
+HOOK_ADVICE: dict[Framework, str] = {
+    "pytorch": "`label_hook` gives the target: to learn the images themselves, return "
+    "label_hook=lambda input, label: input.",
+    "torch": "`labelHook` gives the target: to learn the images themselves, return "
+    "labelHook = function(input, label) return input end.",
+}
 
 
 @dataclass(frozen=True)
@@ -307,8 +313,7 @@ def _misfit_of_target(network: Network, output: Any, target: Any, reason: str) -
     default = "" if not isinstance(network.loss, nn.NLLLoss) else " (the default where a network names no loss)"
     return (
         f"The output has shape {outputs} for one image and the target {targets}; {_loss_name(network)}{default} "
-        f"cannot compare them: {reason.rstrip('.')}. `label_hook` gives the target: "
-        "to learn the images themselves, return label_hook=lambda input, label: input."
+        f"cannot compare them: {reason.rstrip('.')}. {HOOK_ADVICE[network.framework]}"
     )
 
 
@@ -329,7 +334,11 @@ def _try_backward(network: Network, loss: Tensor) -> None:
         if "does not require grad" not in str(error):
             raise network_fault(error, network.filename) from error
         gradients = ()
-    if all(gradient is None for gradient in gradients):
+    # What Lua runs itself leaves its gradients there.
+    in_lua = [parameter for parameter in parameters if parameter.grad is not None]
+    for parameter in in_lua:
+        parameter.grad = None
+    if not in_lua and all(gradient is None for gradient in gradients):
         raise BadNetwork(
             "The loss does not depend on the network's parameters, so that nothing can be learnt. "
             "Is there a .detach(), a torch.no_grad() or a new tensor on the way?"

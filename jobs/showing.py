@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,12 +38,15 @@ def read_image(source: Path, dataset: dict[str, Any]) -> Bytes:
 
 def pass_through(network: Network, prepared: Tensor) -> Pass:
     """One prepared image, a batch of its own, through the network in the mode in which it is; BadNetwork when it fails."""
+    # Layers of Torch may drop the batch where it is one image: that goes through twice, and is looked at once.
+    batch = prepared.repeat(2, *[1] * (prepared.dim() - 1)) if network.framework == "torch" else prepared.clone()
     with blame_text(network.filename), torch.no_grad(), traced(network.model) as trace:
         # The pictures show what went in, even if the first layer works in place.
-        output = network.model(prepared.clone())
-    outputs = tuple(tensor.detach().clone() for tensor in tensors_in(output))
+        output = network.model(batch)
+    outputs = tuple(tensor[:1].detach().clone() for tensor in tensors_in(output))
+    calls = [replace(call, outputs=tuple(tensor[:1] for tensor in call.outputs)) for call in trace.calls]
     target = _target(network, prepared, outputs[0])
-    return Pass(target, outputs, trace.calls, find_code(trace.calls, prepared[0].numel()))
+    return Pass(target, outputs, calls, find_code(calls, prepared[0].numel()))
 
 
 def _target(network: Network, prepared: Tensor, output: Tensor) -> Tensor:

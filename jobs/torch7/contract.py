@@ -7,14 +7,17 @@ from weakref import WeakKeyDictionary
 import lupa.lua51 as lupa
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from jobs.errors import BadNetwork
 from jobs.networks.contract import LabelHook, LineOfModule, Network, NetworkParams, label_itself
 from jobs.torch7.criteria import ClassNLLCriterion
 from jobs.torch7.module import Criterion, describe
-from jobs.torch7.runtime import Runtime
+from jobs.torch7.own_class import tensors_of
+from jobs.torch7.runtime import SECONDS_TO_BUILD, Runtime
 
 FILENAME = "network.lua"
+FIELDS = ("model", "loss", "trainBatchSize", "validationBatchSize", "labelHook", "croplen", "fineTuneHook")
 ADVICE = "return function(params) return { model = …, loss = nn.MSECriterion() } end"
 
 
@@ -27,12 +30,20 @@ def build_lua_network(
     `fineTuneHook` does.
     """
     runtime = Runtime(params.n_gpus)
+    with runtime.time_limit(SECONDS_TO_BUILD):
+        return _built(runtime, text, params, load_weights)
+
+
+def _built(
+    runtime: Runtime, text: str, params: NetworkParams, load_weights: Callable[[nn.Module], None] | None
+) -> Network:
     function = runtime.run(text)
     if lupa.lua_type(function) != "function":
         raise BadNetwork(f"The text must return a function, and it returns {_kind(function)}. End it with: {ADVICE}.")
     returned = runtime.call(function, _params(params))
     if lupa.lua_type(returned) != "table":
         raise BadNetwork(f"The function must return a table, and it returns {_kind(returned)}: {ADVICE}.")
+    returned = {name: runtime.parts.raw(returned, name) for name in FIELDS}
     model = _model(runtime, returned["model"], load_weights, returned["fineTuneHook"])
     return Network(
         model=model,
@@ -78,6 +89,10 @@ def _completed(runtime: Runtime, model: Any) -> nn.Module:
         raise BadNetwork(f"A model is an object of nn, and this is {_kind(model)}.")
     try:
         return runtime.module_of(model)
+    except RecursionError as error:
+        raise BadNetwork(
+            "The model cannot be built: its modules lie too deep in each other, or one in itself."
+        ) from error
     except (TypeError, ValueError) as error:
         raise BadNetwork(f"The model cannot be built: {error}.") from error
 
@@ -85,7 +100,10 @@ def _completed(runtime: Runtime, model: Any) -> nn.Module:
 def _loss(runtime: Runtime, loss: Any) -> Callable[[Any, Any], Tensor]:
     if loss is None:
         return ClassNLLCriterion()
-    found = runtime.to_python(loss) if lupa.lua_type(loss) == "table" else loss
+    try:
+        found = runtime.to_python(loss) if lupa.lua_type(loss) == "table" else loss
+    except ValueError as error:
+        raise BadNetwork(f"The loss cannot be used: {error}.") from error
     if not isinstance(found, Criterion):
         _refuse("loss", loss, "a criterion such as nn.MSECriterion()")
     return found
@@ -98,7 +116,13 @@ def _label_hook(runtime: Runtime, hook: Any) -> LabelHook:
         _refuse("labelHook", hook, "a function(input, dblabel) that returns the target")
 
     def call_hook(images: Tensor, labels: Tensor) -> Any:
-        return runtime.to_python(runtime.call(hook, images, _float_labels(images, labels)))
+        returned = runtime.call(hook, images, _float_labels(images, labels))
+        target = runtime.to_python(returned)
+        if not tensors_of(target):
+            raise BadNetwork(
+                f"labelHook returned {_kind(returned)}; it must return the target, a tensor or a table of tensors."
+            )
+        return tree_map(lambda part: part.to(images.device) if isinstance(part, Tensor) else part, target)
 
     return call_hook
 

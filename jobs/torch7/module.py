@@ -46,6 +46,8 @@ class TorchModule:
     """First base of every class of nn."""
 
     torch_name: ClassVar[str] = "nn.Module"
+    # Whether its step may be recorded as a CUDA graph.
+    capturable: ClassVar[bool] = True
     lua_fields: ClassVar[dict[str, str]] = {
         "weight": "weight",
         "bias": "bias",

@@ -24,10 +24,11 @@ class LuaModule(TorchModule, nn.Module):
         self._object = lua_object
         for place, child in enumerate(children, 1):
             self.add_module(str(place), child)
-        for name in ("weight", "bias"):
+        # The fields of its gradients by those of its parameters.
+        self._gradients = {str(pair[1]): str(pair[2]) for pair in runtime.parts.learnt_fields(lua_object).values()}
+        for name in self._gradients:
             tensor = runtime.to_python(runtime.parts.raw(lua_object, name))
-            if isinstance(tensor, Tensor):
-                self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
+            self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
 
     def described(self) -> str:
         """As the class prints itself."""
@@ -37,10 +38,14 @@ class LuaModule(TorchModule, nn.Module):
 
     def forward(self, given: Any) -> Any:
         inputs = tensors_of(given)
-        parameters = [self._parameters[name] for name in ("weight", "bias") if name in self._parameters]
-        self._object["train"] = self.training
+        parameters = [self._parameters[name] for name in self._gradients]
         outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
         return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
+
+    def train(self, mode: bool = True) -> Self:
+        """Of all that the object runs by itself, too."""
+        self._runtime.parts.set_training(self._object, mode)
+        return super().train(mode)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Everything that the object keeps moves with its weights, as in Torch7."""
@@ -52,6 +57,8 @@ class LuaModule(TorchModule, nn.Module):
         return self
 
     gives_table = False
+    # What its code does with values and tensors of its own, a recording of a step would not see.
+    capturable = False
 
     def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
         runtime = self._runtime
@@ -74,14 +81,13 @@ class LuaModule(TorchModule, nn.Module):
         given = [tensor.detach() for tensor in inputs]
         lua_inputs = runtime.to_lua(given if is_table else given[0])
         lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
-        names = [name for name in ("weight", "bias") if name in self._parameters]
-        for name in names:
-            lua_object[_gradient_name(name)] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
+        for name, gradient in self._gradients.items():
+            lua_object[gradient] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
         of_inputs = runtime.to_python(
             runtime.call(lua_object["updateGradInput"], lua_object, lua_inputs, lua_gradients)
         )
         runtime.call(lua_object["accGradParameters"], lua_object, lua_inputs, lua_gradients, 1)
-        of_parameters = [runtime.to_python(lua_object[_gradient_name(name)]).clone() for name in names]
+        of_parameters = [runtime.to_python(lua_object[name]).clone() for name in self._gradients.values()]
         return [gradient.clone() for gradient in tensors_of(of_inputs)], of_parameters
 
     def _bind_parameters(self) -> None:
@@ -109,10 +115,6 @@ class _InLua(torch.autograd.Function):
 
 # Torch leaves it without types.
 _in_lua: Callable[..., tuple[Tensor, ...]] = _InLua.apply
-
-
-def _gradient_name(name: str) -> str:
-    return f"grad{name.capitalize()}"
 
 
 def tensors_of(value: Any) -> list[Tensor]:

@@ -38,7 +38,7 @@ end
 -- An error with the user's line before it, wherever in here it is found.
 local function fail(sentence)
   -- A function of the user's that Python called may have said the line already.
-  local line = not sentence:match("^network:%d+: ") and user_line()
+  local line = not real_string.match(sentence, "^network:%d+: ") and user_line()
   error(line and "network:" .. line .. ": " .. sentence or sentence, 0)
 end
 
@@ -78,14 +78,18 @@ local function describe_error(message)
   return { is_from_python(message) and message or tostring(message), user_line() }
 end
 
--- Call a function of the user's and give what it returns, or false and what went wrong.
+sethook(look_at_limits, "", INSTRUCTIONS_BETWEEN_LOOKS)
+
+-- Call a function of the user's and give what it returns, or false and what went wrong. Calls may lie within calls.
+local depth = 0
+
 local function protected(f, ...)
   local arguments, count = { ... }, select("#", ...)
-  ended = nil
-  sethook(look_at_limits, "", INSTRUCTIONS_BETWEEN_LOOKS)
+  if depth == 0 then ended = nil end
+  depth = depth + 1
   local function run() return f(unpack(arguments, 1, count)) end
   local function end_of(ok, ...)
-    sethook()
+    depth = depth - 1
     -- What filled the memory is in nobody's hands any more.
     if not ok then collectgarbage("collect") end
     return ok, ...
@@ -160,6 +164,8 @@ local NUMBER = setmetatable({}, { __mode = "k" })
 local last_number = 0
 
 local torch, nn, nngraph = {}, {}, {}
+-- What a text sees.
+local G = {}
 local namespaces = { nn = nn, torch = torch }
 
 local function class_of(object)
@@ -180,7 +186,7 @@ local function new_class(name, parent_name, own_namespace)
   if type(name) ~= "string" then fail("torch.class needs the name of a class: torch.class('nn.Name', 'nn.Module')") end
   local parent
   if parent_name ~= nil then
-    local family, short = tostring(parent_name):match("^(%w+)%.([%w_]+)$")
+    local family, short = real_string.match(tostring(parent_name), "^(%w+)%.([%w_]+)$")
     parent = classes[parent_name] or (family and namespaces[family] and namespaces[family][short])
     if not parent then fail("torch.class: there is no class " .. tostring(parent_name) .. " to inherit from") end
   end
@@ -197,14 +203,17 @@ local function new_class(name, parent_name, own_namespace)
     rawset(object, key, value)
   end
   class.__tostring = function(object) return object.__tostring__ and object:__tostring__() or name end
-  class.__call = function(object, ...) return nngraph.node(object, ...) end
+  class.__call = function(object, ...)
+    if is_tensor((...)) then return object:forward(...) end
+    return nngraph.node(object, ...)
+  end
   class.__unm = function(object) return nngraph.node(object) end
-  class.__sub = function(a, b) return nngraph.node(b, class_of(a) == nngraph.Node and a or nngraph.node(a)) end
+  class.__sub = function(a, b) return nngraph.node(b, a) end
   setmetatable(class, { __index = parent, __call = new_object, __metatable = false })
   classes[name] = class
-  local family, short = name:match("^(%w+)%.([%w_]+)$")
+  local family, short = real_string.match(name, "^(%w+)%.([%w_]+)$")
   local namespace = own_namespace or (family and namespaces[family])
-  if namespace then rawset(namespace, short or name, class) end
+  rawset(namespace or G, short or name, class)
   return class, parent
 end
 
@@ -242,8 +251,16 @@ local function not_written(method)
 end
 
 -- What Python computes: of the classes that it knows.
-local function python_update_output(self, input) return call_python("update_output", self, input) end
-local function python_update_grad_input(self, input, grad) return call_python("update_grad_input", self, input, grad) end
+local function python_update_output(self, input)
+  local output = call_python("update_output", self, input)
+  rawset(self, "output", output)
+  return output
+end
+local function python_update_grad_input(self, input, grad)
+  local grad_input = call_python("update_grad_input", self, input, grad)
+  rawset(self, "gradInput", grad_input)
+  return grad_input
+end
 local function python_acc_grad(self, input, grad, scale) return call_python("acc_grad_parameters", self, scale or 1) end
 
 Module.updateOutput = python_update_output
@@ -290,11 +307,15 @@ function Module:listModules()
 end
 
 function Module:findModules(name)
-  local found = {}
-  for _, module in ipairs(self:listModules()) do
-    if torch.typename(module) == name then found[#found + 1] = module end
+  local found, containers = {}, {}
+  local function visit(module, container)
+    if torch.typename(module) == name then
+      found[#found + 1], containers[#containers + 1] = module, container
+    end
+    for _, child in ipairs(rawget(module, "modules") or {}) do visit(child, module) end
   end
-  return found
+  visit(self, self)
+  return found, containers
 end
 
 function Module:apply(f)
@@ -440,6 +461,10 @@ local function container_class(short)
 end
 
 local Criterion = new_class("nn.Criterion")
+function Criterion:__init()
+  self.output = 0
+  self.gradInput = torch.Tensor()
+end
 Criterion.updateOutput = function(self, output, target) return call_python("criterion_output", HANDLE[self], output, target) end
 Criterion.updateGradInput = function(self, output, target)
   return call_python("criterion_gradient", HANDLE[self], output, target)
@@ -461,6 +486,22 @@ setmetatable(nn, {
     return nil
   end,
 })
+
+-- Which planes of the input each plane of the output sees, in pairs: for nn.SpatialConvolutionMap.
+nn.tables = {
+  full = function(inputs, outputs)
+    local pairs_of_planes = {}
+    for output = 1, outputs do
+      for input = 1, inputs do pairs_of_planes[#pairs_of_planes + 1] = { input, output } end
+    end
+    return torch.Tensor(pairs_of_planes)
+  end,
+  oneToOne = function(planes)
+    local pairs_of_planes = {}
+    for plane = 1, planes do pairs_of_planes[plane] = { plane, plane } end
+    return torch.Tensor(pairs_of_planes)
+  end,
+}
 
 ---------------------------------------------------------------------------------------------------- nngraph
 
@@ -575,8 +616,6 @@ setmetatable(torch, {
 
 ---------------------------------------------------------------------------------------------------- what a text sees
 
-local G = {}
-
 for _, name in ipairs({
   "assert", "error", "ipairs", "next", "pairs", "rawequal", "rawget", "rawset", "select", "tonumber", "tostring", "type",
   "unpack", "_VERSION",
@@ -632,8 +671,11 @@ for _, name in ipairs({ "find", "match", "gmatch", "gsub" }) do
   local search = real_string[name]
   local is_plain = name == "find" and function(...) return (select(2, ...)) end or function() end
   G.string[name] = function(text, pattern, ...)
-    local _, repetitions = real_string.gsub(tostring(pattern), "[%*%+%-%?]", "")
-    if repetitions > 0 and not is_plain(...) and (#tostring(text)) ^ (repetitions + 1) > MOST_TRIES then
+    local _, repetitions = real_string.gsub(tostring(pattern), "[%*%+%-%?b]", "")
+    local tries = is_plain(...) and #tostring(text) * #tostring(pattern)
+      or repetitions > 0 and (#tostring(text)) ^ (repetitions + 1)
+      or 0
+    if tries > MOST_TRIES then
       fail("string." .. name .. ": this pattern could take for ever on a text of " .. #tostring(text) .. " characters")
     end
     return search(text, pattern, ...)
@@ -700,8 +742,8 @@ return {
   known_ancestor = function(object)
     local class = class_of(object)
     while class do
-      if call_python("kind_of_class", (rawget(class, "__typename"):gsub("^nn%.", ""))) == "container" then
-        return (rawget(class, "__typename"):gsub("^nn%.", ""))
+      if call_python("kind_of_class", (real_string.gsub(rawget(class, "__typename"), "^nn%.", ""))) == "container" then
+        return (real_string.gsub(rawget(class, "__typename"), "^nn%.", ""))
       end
       if class == GraphModule then return "gModule" end
       class = classes[rawget(class, "__parent") or ""]
@@ -709,6 +751,9 @@ return {
   end,
   is_module = function(object) return is_a(object, Module) end,
   is_criterion = function(object) return is_a(object, Criterion) end,
+  is_own_criterion = function(object)
+    return object.updateOutput ~= Criterion.updateOutput or object.forward ~= Criterion.forward or not HANDLE[object]
+  end,
   -- Whether the class, or the object itself, has its own way to compute.
   computes_in_lua = function(object) return object.updateOutput ~= python_update_output end,
   is_frozen = function(object)
@@ -716,6 +761,37 @@ return {
     return own ~= nil and own ~= python_acc_grad
   end,
   accumulates_in_lua = function(object) return object.accGradParameters ~= python_acc_grad end,
+  -- Of the object's own tensors those that it names as its parameters, each by its field and the field of its gradient.
+  learnt_fields = function(object)
+    local weights, gradients = object:parameters()
+    local function field_of(tensor)
+      for name, value in next, object do
+        if tensor ~= nil and rawequal(value, tensor) then return name end
+      end
+    end
+    local found = {}
+    for i, weight in ipairs(weights or {}) do
+      local field, gradient = field_of(weight), field_of((gradients or {})[i])
+      if field and gradient then found[#found + 1] = { field, gradient } end
+    end
+    return found
+  end,
+  -- Modules that the object keeps in its fields, by their names.
+  inner_modules = function(object)
+    local names, found = {}, {}
+    for name, value in next, object do
+      if type(name) == "string" and is_a(value, Module) then names[#names + 1] = name end
+    end
+    real_table.sort(names)
+    for i, name in ipairs(names) do found[i] = rawget(object, name) end
+    return found
+  end,
+  set_training = function(object, training)
+    for _, module in ipairs(Module.listModules(object)) do rawset(module, "train", training) end
+    for _, value in next, object do
+      if is_a(value, Module) then value[training and "training" or "evaluate"](value) end
+    end
+  end,
   prints_itself = function(object) return object.__tostring__ ~= Module.__tostring__ end,
   raw = function(object, key) return rawget(object, key) end,
   collect = function() collectgarbage("collect") end,

@@ -3,7 +3,8 @@
 import copy
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ PRELUDE = Path(__file__).with_name("prelude.lua")
 MOST_LUA_BYTES = 2**30
 # Lua does not know how large the tensors are that it holds: so many bytes of them, and it looks what is not needed any more.
 BYTES_BETWEEN_COLLECTIONS = 32 * 2**20
+MOST_TENSOR_BYTES = 4 * 2**30
 SECONDS_TO_BUILD = 50.0
 SECONDS_OF_A_CALL = 50.0
 LONGEST_LINE_SAID = 10_000
+# Up to here every whole number is a number of Lua.
+LARGEST_WHOLE = 2**53
 
 
 class Handle:
@@ -37,6 +41,20 @@ class Handle:
 
     def __init__(self, held: Any) -> None:
         self.held = held
+
+
+class TensorHandle(Handle):
+    """A tensor in Lua's hands, and how many bytes all of them have together."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, held: Tensor, all_bytes: list[int]) -> None:
+        super().__init__(held)
+        self._bytes = all_bytes
+        all_bytes[0] += held.nbytes
+
+    def __del__(self) -> None:
+        self._bytes[0] -= self.held.nbytes
 
 
 @dataclass
@@ -68,6 +86,7 @@ class Runtime:
         self._clock = clock
         self._deadline = float("inf")
         self._wrapped_bytes = 0
+        self._held_bytes = [0]
         self._pending: dict[int, PendingGradients] = {}
         # What was completed of each object, by the object's number: as Lua computes it, and as Python does.
         self._own: dict[int, LuaModule] = {}
@@ -85,6 +104,19 @@ class Runtime:
 
     # Texts and calls
 
+    @contextmanager
+    def time_limit(self, seconds: float) -> Iterator[None]:
+        """Whatever runs in Lua meanwhile ends after so many seconds, as BadNetwork."""
+        outer, self._deadline = self._deadline, min(self._deadline, self._clock() + seconds)
+        try:
+            yield
+        except lupa.LuaMemoryError as error:
+            raise BadNetwork("The network takes more memory in Lua than it may have.") from error
+        except (lupa.LuaError, UnicodeDecodeError) as error:
+            raise BadNetwork(f"Lua failed: {error}.") from error
+        finally:
+            self._deadline = outer
+
     def run(self, text: str) -> Any:
         """Run a text and give what it returns. BadNetwork, with the line, when that fails."""
         if text.startswith("\x1b"):
@@ -98,15 +130,8 @@ class Runtime:
     def call(self, function: Any, *arguments: Any, seconds: float = SECONDS_OF_A_CALL) -> Any:
         """Call a function of the text with Python's values, and give what it returns as it is in Lua."""
         converted = [self.to_lua(argument) for argument in arguments]
-        outer, self._deadline = self._deadline, min(self._deadline, self._clock() + seconds)
-        try:
+        with self.time_limit(seconds):
             answer = self.parts.protected(function, *converted)
-        except lupa.LuaMemoryError as error:
-            raise BadNetwork("The network takes more memory in Lua than it may have.") from error
-        except (lupa.LuaError, UnicodeDecodeError) as error:
-            raise BadNetwork(f"Lua failed: {error}") from error
-        finally:
-            self._deadline = outer
         ok, *values = answer if isinstance(answer, tuple) else (answer,)
         if not ok:
             raise self._fault(values[0]).as_bad_network()
@@ -116,6 +141,8 @@ class Runtime:
         if lupa.lua_type(described) != "table":
             # There was no memory left to describe it.
             return LuaFault("the network takes more memory in Lua than it may have", None)
+        if isinstance(described[1], UnicodeError):
+            return LuaFault("a text that is not UTF-8 went to Python", described[2])
         if isinstance(described[1], BaseException):
             # An alarm or an interrupt struck in a call of Python's.
             raise described[1]
@@ -127,7 +154,7 @@ class Runtime:
     def to_lua(self, value: Any) -> Any:
         if isinstance(value, Tensor):
             self._collect_now_and_then(value)
-            return self.parts.wrap(Handle(value))
+            return self.parts.wrap(TensorHandle(value, self._held_bytes))
         if isinstance(value, list | tuple):
             return self._lua.table_from([self.to_lua(part) for part in value])
         if isinstance(value, dict):
@@ -140,7 +167,11 @@ class Runtime:
         self._wrapped_bytes += tensor.nbytes
         if self._wrapped_bytes > BYTES_BETWEEN_COLLECTIONS:
             self._wrapped_bytes = 0
+            # What Lua gives up in the first turn Python gets back in the second.
             self.parts.collect()
+            self.parts.collect()
+            if self._held_bytes[0] > MOST_TENSOR_BYTES:
+                raise ValueError(f"the tensors in Lua take more than {MOST_TENSOR_BYTES // 2**30} GB")
 
     def to_python(self, value: Any) -> Any:
         """A tensor for a tensor, a list for a sequence, a module for an object of nn, a function for a function."""
@@ -152,7 +183,8 @@ class Runtime:
         held = self.parts.unwrap(value) if kind == "userdata" else value
         if isinstance(held, Handle):
             return held.held
-        return int(held) if isinstance(held, float) and held.is_integer() else held
+        is_whole = isinstance(held, float) and held.is_integer() and abs(held) <= LARGEST_WHOLE
+        return int(held) if is_whole else held
 
     def _table_to_python(self, table: Any) -> Any:
         if self.parts.number(table) is not None:
@@ -171,7 +203,15 @@ class Runtime:
             result = getattr(self, f"lua_{name}")(*arguments)
         except BadNetwork as error:
             return False, str(error)
-        except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, lupa.LuaError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+            lupa.LuaError,
+        ) as error:
             return False, str(error).strip().partition("\n")[0] or type(error).__name__
         return (True, *result) if isinstance(result, tuple) else (True, result)
 
@@ -372,6 +412,11 @@ class Runtime:
         parts = self.parts
         if not parts.is_module(lua_object) and not parts.is_criterion(lua_object):
             raise ValueError(f"an object of nn is expected here, got {_kind_in_lua(lua_object)}")
+        if parts.is_criterion(lua_object) and parts.is_own_criterion(lua_object):
+            raise ValueError(
+                f"{parts.typename(lua_object)} is a criterion of the text's own, which is not supported yet: "
+                "take one of nn's, and let the model and labelHook do the rest"
+            )
         if parts.is_criterion(lua_object) or not parts.computes_in_lua(lua_object):
             module = self._python_module(lua_object)
         else:
@@ -388,7 +433,8 @@ class Runtime:
         if number not in self._own:
             inherited = self.parts.handle(lua_object)
             parts = [] if inherited is None else [inherited.held]
-            self._own[number] = LuaModule(self, lua_object, [*parts, *self._children(lua_object)])
+            inner = map(self.module_of, self.parts.inner_modules(lua_object).values())
+            self._own[number] = LuaModule(self, lua_object, [*parts, *self._children(lua_object), *inner])
         return self._own[number]
 
     def _python_module(self, lua_object: Any) -> nn.Module:

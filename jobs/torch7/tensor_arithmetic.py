@@ -16,12 +16,21 @@ from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, Function, both,
 # Of two operands, tensors or numbers.
 Operation = Callable[[Any, Any], Any]
 
+
+def put(tensor: Tensor, values: Tensor) -> Tensor:
+    """Values into a tensor, which takes their sizes, as a result in Torch7 does."""
+    if tensor.shape != values.shape:
+        tensor.resize_(values.shape)
+    return tensor.copy_(values)
+
+
 # Values, one by one
 
 
 def _of_each(name: str, compute: Callable[[Tensor], Tensor]) -> None:
-    TENSOR_METHODS[name] = lambda tensor, source=None: tensor.copy_(compute(tensor if source is None else source))
-    TORCH_FUNCTIONS[name] = compute
+    TENSOR_METHODS[name] = lambda tensor, source=None: put(tensor, compute(tensor if source is None else source))
+    # With two, the first is the result's place.
+    TORCH_FUNCTIONS[name] = lambda first, second=None: compute(first) if second is None else put(first, compute(second))
 
 
 for _name in ("abs", "ceil", "cos", "exp", "floor", "log", "log1p", "neg", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt",
@@ -58,10 +67,20 @@ def _alike(other: Tensor, tensor: Tensor) -> Tensor:
     return other.reshape(tensor.shape)
 
 
-TENSOR_METHODS["add"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, 1))
-TENSOR_METHODS["csub"] = lambda tensor, *arguments: tensor.copy_(_scaled_sum(tensor, arguments, -1))
-TORCH_FUNCTIONS["add"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, 1)
-TORCH_FUNCTIONS["csub"] = lambda tensor, *arguments: _scaled_sum(tensor, arguments, -1)
+def _sum_function(sign: int) -> Function:
+    def function(tensor: Tensor, *arguments: Any) -> Tensor:
+        if len(arguments) >= 2 and isinstance(arguments[0], Tensor):
+            # The first is the result's place.
+            return put(tensor, _scaled_sum(tensor, arguments, sign))
+        return _scaled_sum(tensor, arguments, sign)
+
+    return function
+
+
+TENSOR_METHODS["add"] = lambda tensor, *arguments: put(tensor, _scaled_sum(tensor, arguments, 1))
+TENSOR_METHODS["csub"] = lambda tensor, *arguments: put(tensor, _scaled_sum(tensor, arguments, -1))
+TORCH_FUNCTIONS["add"] = _sum_function(1)
+TORCH_FUNCTIONS["csub"] = _sum_function(-1)
 
 
 def _with_value(name: str, compute: Operation) -> None:
@@ -70,12 +89,17 @@ def _with_value(name: str, compute: Operation) -> None:
     def in_place(tensor: Tensor, first: Any, second: Any = None) -> Tensor:
         start, value = (tensor, first) if second is None else (first, second)
         value = _alike(value, start) if isinstance(value, Tensor) else value
-        return tensor.copy_(compute(start, value).reshape(tensor.shape))
+        return put(tensor, compute(start, value))
+
+    def function(tensor: Any, value: Any, second: Any = None) -> Any:
+        if second is not None:
+            return in_place(tensor, value, second)
+        return compute(
+            tensor, _alike(value, tensor) if isinstance(value, Tensor) and isinstance(tensor, Tensor) else value
+        )
 
     TENSOR_METHODS[name] = in_place
-    TORCH_FUNCTIONS[name] = lambda tensor, value: compute(
-        tensor, _alike(value, tensor) if isinstance(value, Tensor) and isinstance(tensor, Tensor) else value
-    )
+    TORCH_FUNCTIONS[name] = function
 
 
 _BETWEEN_TWO: dict[str, Operation] = {
@@ -196,8 +220,10 @@ def _cumprod(tensor: Tensor, along: int = 1) -> Tensor:
 
 
 def _product(name: str, compute: Operation) -> None:
-    TENSOR_METHODS[name] = lambda tensor, first, second: tensor.copy_(compute(first, second))
-    TORCH_FUNCTIONS[name] = compute
+    TENSOR_METHODS[name] = lambda tensor, first, second: put(tensor, compute(first, second))
+    TORCH_FUNCTIONS[name] = lambda first, second, third=None: (
+        compute(first, second) if third is None else put(first, compute(second, third))
+    )
 
 
 _PRODUCTS: dict[str, Operation] = {"mm": torch.mm, "mv": torch.mv, "ger": torch.outer, "bmm": torch.bmm}
@@ -209,10 +235,14 @@ def _with_product(name: str, compute: Operation) -> None:
     """name(a, b), name(scale, a, b) or name(share, scale, a, b): what there is, times its share, plus a product."""
 
     def in_place(tensor: Tensor, *arguments: Any) -> Tensor:
-        *factors, first, second = arguments
-        start = factors.pop(0) if factors and isinstance(factors[0], Tensor) else tensor
-        share, scale = [1.0, 1.0, *factors][-2:]
-        return tensor.copy_(share * start + scale * compute(first, second))
+        *before, first, second = arguments
+        place = next((place for place, part in enumerate(before) if isinstance(part, Tensor)), None)
+        start = tensor if place is None else before.pop(place)
+        # A number before the tensor is its share, one behind it the product's scale; of one alone it is the scale.
+        split = len(before) - 1 if place is None else place
+        share, scale = [1, *before[:split]][-1], [1, *before[max(split, 0) :]][-1]
+        product = scale * compute(first, second)
+        return put(tensor, product if share == 0 else share * start + product)
 
     TENSOR_METHODS[name] = in_place
     TORCH_FUNCTIONS[name] = lambda start, *arguments: in_place(start.clone(), *arguments)

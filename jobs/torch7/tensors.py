@@ -101,6 +101,8 @@ def text_of(tensor: Tensor) -> str:
         return f"[{kind} with no dimension]"
     if tensor.numel() > ELEMENTS_SHOWN:
         return f"[{kind} of size {sizes}]"
+    if tensor.is_floating_point() and bool((tensor == tensor.round()).all()):
+        tensor = tensor.long()
     rows = tensor.detach().reshape(-1, tensor.shape[-1] if tensor.dim() > 1 else 1)
     lines = [
         " ".join(f"{value:10.4f}" if isinstance(value, float) else f"{value:>6}" for value in row)

@@ -172,7 +172,8 @@ def choose_step(
 ) -> Step:
     """The fastest way to run the step on this device."""
     if device.type == "cuda":
-        return CapturedStep(step, batch_size, device, partial(say, job)) if spec.cuda_graph else step
+        captures = spec.cuda_graph and all(getattr(part, "capturable", True) for part in step.network.model.modules())
+        return CapturedStep(step, batch_size, device, partial(say, job)) if captures else step
     if spec.random_seed is not None or "OMP_NUM_THREADS" in os.environ:
         # Sums come out a little different with each number of threads: a training that is to repeat keeps to one.
         say(job, f"Threads: {torch.get_num_threads()} of {cores()} cores.")
@@ -279,8 +280,8 @@ def do_step(training: Training, images: Tensor, labels: Tensor, position: Positi
 
 def step_fault(training: Training, error: BaseException, where: str) -> BadNetwork:
     """The network passed its check and fails now: say at which batch."""
-    fault = network_fault(error, training.network.filename)
-    return BadNetwork(f"{fault} (in {where})", fault.line)
+    fault = error if isinstance(error, BadNetwork) else network_fault(error, training.network.filename)
+    return BadNetwork(f"{str(fault).rstrip('.')} (in {where}).", fault.line)
 
 
 def stop_if_asked(training: Training, report: TrainingReport, position: Position) -> None:

@@ -71,7 +71,9 @@ end
 def test_weights_of_another_network_end_the_training_before_it_begins(tmp_path):
     path = save_t7(tmp_path / "other_Model.t7", trained_in_torch(outputs=2))
     job = job_of(tmp_path, pretrained_model=str(path))
-    with pytest.raises(UserError, match=r"other_Model\.t7 does not fit this network: .* has the weight of shape 10 × 3"):
+    with pytest.raises(
+        UserError, match=r"other_Model\.t7 does not fit this network: .* has the weight of shape 10 × 3"
+    ):
         train(job)
     assert curve(job) == []
 

@@ -107,7 +107,9 @@ function mountVisualize(form, editor) {
       const { line, layer } = error.body?.error ?? {};
       panel.dataset.state = "error";
       const where = [line ? `line ${line}` : null, layer ? `layer ${layer}` : null].filter(Boolean).join(", ");
-      show(h("div", { class: "alert alert-danger", role: "alert" }, h("strong", null, where ? `At ${where}: ` : "This network does not work yet: "), error.message));
+      // What Lua says begins with its line.
+      const saysWhere = error.message.startsWith(`line ${line}: `);
+      show(h("div", { class: "alert alert-danger", role: "alert" }, h("strong", null, where && !saysWhere ? `At ${where}: ` : "This network does not work yet: "), error.message));
       if (line) editor.showError(line, error.message);
     } finally {
       panel.scrollIntoView({ block: "nearest" });

@@ -301,3 +301,44 @@ return function(params)
     return { model = net, loss = nn.MSECriterion(), labelHook = function(input) return torch.zeros(input:size(1), 8) end }
 end
 """
+
+# Weights by names of their own, which `parameters` tells, and a module in a field, with dropout inside.
+OWN_NAMES = """
+local Gain = torch.class('nn.Gain', 'nn.Module')
+function Gain:__init(size)
+    nn.Module.__init(self)
+    self.gain, self.gradGain = torch.ones(size), torch.zeros(size)
+end
+function Gain:parameters() return {self.gain}, {self.gradGain} end
+function Gain:updateOutput(x)
+    self.output = torch.cmul(x, self.gain:view(1, -1):expandAs(x))
+    return self.output
+end
+function Gain:updateGradInput(x, grad)
+    self.gradInput = torch.cmul(grad, self.gain:view(1, -1):expandAs(grad))
+    return self.gradInput
+end
+function Gain:accGradParameters(x, grad, scale) self.gradGain:add(scale, torch.cmul(x, grad):sum(1):view(-1)) end
+
+local Wrapped = torch.class('nn.Wrapped', 'nn.Module')
+function Wrapped:__init()
+    nn.Module.__init(self)
+    self.inner = nn.Sequential():add(nn.Linear(784, 20)):add(nn.Dropout(0.5))
+end
+function Wrapped:parameters() return self.inner:parameters() end
+function Wrapped:updateOutput(x)
+    self.output = self.inner:forward(x)
+    return self.output
+end
+function Wrapped:updateGradInput(x, grad)
+    self.gradInput = self.inner:updateGradInput(x, grad)
+    return self.gradInput
+end
+function Wrapped:accGradParameters(x, grad, scale) self.inner:accGradParameters(x, grad, scale) end
+
+return function(params)
+    local net = nn.Sequential():add(nn.MulConstant(0.01)):add(nn.View(-1):setNumInputDims(3))
+    net:add(nn.Gain(784)):add(nn.Wrapped()):add(nn.Linear(20, 10))
+    return { model = net, loss = nn.MSECriterion(), labelHook = function(input) return torch.zeros(input:size(1), 10) end }
+end
+"""

@@ -6,6 +6,7 @@ from torch import nn
 
 from jobs.building import build_and_check
 from jobs.networks.contract import Network, NetworkParams
+from jobs.showing import pass_through
 from jobs.torch7.contract import build_lua_network
 from jobs.torch7.own_class import LuaModule
 from jobs.training.solvers import make_optimizer
@@ -23,6 +24,7 @@ FAMILIES = {
     "regression": (networks.REGRESSION, (3, 8, 6), (2,)),
     "two outputs": (networks.TWO_OUTPUTS, (1, 28, 28), (2,)),
     "graph": (networks.GRAPH, (1, 28, 28), ()),
+    "own names": (networks.OWN_NAMES, (1, 28, 28), ()),
     "inherited": (networks.INHERITED, (1, 28, 28), ()),
     "own class": (networks.OWN_CLASS, (1, 28, 28), ()),
     "weights": (networks.WEIGHTS, (1, 28, 28), (3,)),
@@ -174,3 +176,24 @@ def test_classes_that_inherit_from_nns_own_have_their_weights_and_gradients() ->
         found, [images.grad, *(layer.weight.grad for layer in (doubled, residual, block))], strict=True
     ):
         torch.testing.assert_close(mine, expected)
+
+
+def test_weights_that_parameters_names_learn_and_what_an_object_runs_itself_is_evaluated_with_it() -> None:
+    network = built(networks.OWN_NAMES, (1, 28, 28))
+    assert sum(parameter.numel() for parameter in network.model.parameters()) == 784 + 784 * 20 + 20 + 20 * 10 + 10
+    images = torch.rand(4, 1, 28, 28) * 255
+    network.model.eval()
+    assert torch.equal(network.model(images), network.model(images)), "no dropout"
+    network.model.train()
+    assert not torch.equal(network.model(images), network.model(images)), "dropout"
+    network.model(images).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in network.model.parameters())
+
+
+def test_an_image_that_goes_through_alone_keeps_its_shape() -> None:
+    text = networks.AUTOENCODER.replace(":setNumInputDims(1))", ")")
+    network = built(text, (1, 28, 28))
+    network.model.eval()
+    passed = pass_through(network, torch.rand(1, 1, 28, 28))
+    assert passed.outputs[0].shape == (1, 1, 28, 28)
+    assert passed.calls[-1].outputs[0].shape == (1, 1, 28, 28)

@@ -71,6 +71,37 @@ def test_a_way_out_ends_in_a_sentence(name: str) -> None:
     assert sentence in str(caught.value)
 
 
+def test_tensors_without_end_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.torch7.runtime.MOST_TENSOR_BYTES", 2**28)
+    with pytest.raises(BadNetwork, match=r"line 1: the tensors in Lua take more than"):
+        Runtime().run("local t = {} while true do t[#t + 1] = torch.Tensor(1000, 1000):fill(1) end")
+    Runtime().run("for i = 1, 500 do local t = torch.Tensor(1000, 1000):fill(1) end")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "return setmetatable({}, {__index = function() while true do end end})",
+        "local m = nn.Sequential()\ngetmetatable(m).__index = function() while true do end end\nreturn {model = m}",
+        "local X = torch.class('nn.X', 'nn.Module')\nfunction X:__tostring__() return 'x' end\nprint(nn.X())while true do end",
+        "local s = string.rep('(', 300000)\nwhile true do s:find('%b()') end",
+        "string.rep('a', 9e6):find(string.rep('a', 4e6) .. 'b', 1, true)",
+        "local s = nn.Sequential()\ns:add(s)\nreturn {model = s}",
+    ],
+)
+def test_what_python_asks_of_lua_ends_too(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.torch7.contract.SECONDS_TO_BUILD", 1.0)
+    with pytest.raises(BadNetwork):
+        build_lua_network(f"return function(params)\n{text}\nend", NetworkParams((1, 28, 28)))
+
+
+def test_a_text_that_spoils_the_string_library_spoils_its_own_only() -> None:
+    build_lua_network(
+        f"string.gsub = function() while true do end end\nreturn function() return {{ model = {MODEL} }} end",
+        NetworkParams((1, 28, 28)),
+    )
+
+
 class Clock:
     """A minute passes at every look."""
 

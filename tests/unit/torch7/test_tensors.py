@@ -10,6 +10,15 @@ from jobs.torch7.runtime import Runtime
 
 # An expression of Lua over t = 1, 2, 3 / 4, 5, 6 and v = 1, 2, 3, and its value as nested lists.
 VALUES: dict[str, Any] = {
+    "torch.Tensor():addmm(0, torch.ones(2, 2), 1, t, t:t())": [[14, 32], [32, 77]],
+    "torch.ones(2, 2):addmm(2, torch.ones(2, 2), 1, t, t:t())": [[16, 34], [34, 79]],
+    "torch.ones(2, 2):addmm(2, t, t:t())": [[29, 65], [65, 155]],
+    "torch.Tensor():mul(t, 2)": [[2, 4, 6], [8, 10, 12]],
+    "torch.Tensor():sqrt(torch.Tensor{4, 9})": [2, 3],
+    "torch.Tensor():mm(t, t:t())": [[14, 32], [32, 77]],
+    "torch.mul(torch.Tensor(), v, 3)": [3, 6, 9],
+    "torch.add(torch.Tensor(), v, v)": [2, 4, 6],
+    "torch.Tensor(2):fill(1e20):gt(1e19)": [1, 1],
     "t:size():totable()": [2, 3],
     "t:size():size()": 2,
     "tostring(t:size())": " 2\n 3\n[torch.LongStorage of size 2]",
