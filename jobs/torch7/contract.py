@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 from jobs.errors import BadNetwork
 from jobs.networks.contract import LabelHook, LineOfModule, Network, NetworkParams, label_itself
 from jobs.torch7.criteria import ClassNLLCriterion
+from jobs.torch7.history import History
 from jobs.torch7.module import Criterion, describe
 from jobs.torch7.own_class import tensors_of
 from jobs.torch7.runtime import SECONDS_TO_BUILD, Runtime
@@ -22,14 +23,17 @@ ADVICE = "return function(params) return { model = …, loss = nn.MSECriterion()
 
 
 def build_lua_network(
-    text: str, params: NetworkParams, load_weights: Callable[[nn.Module], None] | None = None
+    text: str,
+    params: NetworkParams,
+    load_weights: Callable[[nn.Module], None] | None = None,
+    history: History | None = None,
 ) -> Network:
     """Run a text of Lua and the function that it returns; BadNetwork, with the line to blame, when that fails.
 
     Seed before the call: the text makes its weights when it runs. `load_weights` gets the model before the text's
-    `fineTuneHook` does.
+    `fineTuneHook` does. A `history` is told what becomes of weights.
     """
-    runtime = Runtime(params.n_gpus)
+    runtime = Runtime(params.n_gpus, history=history)
     with runtime.time_limit(SECONDS_TO_BUILD):
         return _built(runtime, text, params, load_weights)
 

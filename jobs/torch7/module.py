@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -42,9 +43,19 @@ def lua_method(name: str) -> Callable[[Method], Method]:
     return mark
 
 
+@dataclass(frozen=True)
+class MadeOf:
+    """The class of nn, by its name in Lua, and the arguments that Lua gave; those that are modules not among them."""
+
+    name: str
+    arguments: tuple[Any, ...]
+
+
 class TorchModule:
     """First base of every class of nn."""
 
+    # Of objects that Lua made.
+    made_of: MadeOf | None = None
     torch_name: ClassVar[str] = "nn.Module"
     # Whether its step may be recorded as a CUDA graph.
     capturable: ClassVar[bool] = True

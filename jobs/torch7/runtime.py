@@ -16,7 +16,8 @@ from torch.nn import Parameter
 
 from jobs.errors import BadNetwork
 from jobs.torch7 import library
-from jobs.torch7.module import CLASSES, Container, Criterion, describe, members
+from jobs.torch7.history import Copied, Flattened, History, Made
+from jobs.torch7.module import CLASSES, Container, Criterion, MadeOf, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule, tensors_of
 from jobs.torch7.tensor_arithmetic import OPERATIONS
 from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, text_of
@@ -79,10 +80,16 @@ class LuaFault(Exception):
 
 
 class Runtime:
-    """One Lua state with Torch7's world in it, and the network that is made there."""
+    """One Lua state with Torch7's world in it, and the network that is made there.
 
-    def __init__(self, gpus: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    A `history` is told what becomes of weights.
+    """
+
+    def __init__(
+        self, gpus: int = 0, clock: Callable[[], float] = time.monotonic, history: History | None = None
+    ) -> None:
         self._gpus = gpus
+        self._history = history
         self._clock = clock
         self._deadline = float("inf")
         self._wrapped_bytes = 0
@@ -240,6 +247,8 @@ class Runtime:
         return name in TORCH_FUNCTIONS
 
     def lua_tensor_method(self, name: str, *arguments: Any) -> Any:
+        if self._history is not None:
+            self._history.tensor_method(name, [*map(self.to_python, arguments)])
         return self._computed(TENSOR_METHODS[name], arguments)
 
     def lua_torch_function(self, name: str, *arguments: Any) -> Any:
@@ -285,11 +294,16 @@ class Runtime:
         module = _made(name, given)
         if line:
             self.lines[module] = int(line)
+        if self._history is not None:
+            self._history.steps.append(Made(module))
         return Handle(module)
 
     def lua_method(self, handle: Handle, lua_name: str, *arguments: Any) -> Any:
         method = getattr(handle.held, handle.held.lua_methods()[lua_name])
-        return self.to_lua(method(*map(self.to_python, arguments)))
+        given = [*map(self.to_python, arguments)]
+        if self._history is not None:
+            self._history.module_method(handle.held, lua_name, given)
+        return self.to_lua(method(*given))
 
     def lua_field(self, handle: Handle, name: str) -> Any:
         module = handle.held
@@ -326,6 +340,8 @@ class Runtime:
         made = copy.deepcopy(module, memo)
         if module in self.lines:
             self.lines[made] = self.lines[module]
+        if self._history is not None:
+            self._history.steps.append(Copied(made, module))
         return Handle(made)
 
     def lua_share(self, mine: Handle, other: Handle, name: str) -> None:
@@ -345,6 +361,8 @@ class Runtime:
             parameter.data = flat[start:end].view(parameter.shape)
             parameter.grad = gradients[start:end].view(parameter.shape)
             start = end
+        if self._history is not None:
+            self._history.steps.append(Flattened(flat, parameters))
         return self.to_lua(flat), self.to_lua(gradients)
 
     def lua_described(self, lua_object: Any) -> str:
@@ -502,6 +520,8 @@ def _made(name: str, given: Sequence[Any], *before: Any) -> nn.Module:
     except TypeError as error:
         said = ", ".join(map(_shown, given))
         raise ValueError(f"nn.{name}({said}) has arguments that do not fit: {_without_class(error)}") from error
+    if isinstance(module, TorchModule):
+        module.made_of = MadeOf(name, tuple(arguments))
     return module
 
 
