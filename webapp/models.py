@@ -109,6 +109,20 @@ def visualize_lr() -> ResponseReturnValue:
 @blueprint.post("/visualize-network")
 def visualize_network() -> ResponseReturnValue:
     """The layers of a pasted network, tried on the shape of its dataset; 400 with the line that is to blame."""
+    return _answer_about_network(_network_question())
+
+
+@blueprint.post("/show-python")
+def show_python() -> ResponseReturnValue:
+    """The Python of a pasted network in Lua, with notes on what differs; 400 with the line that is to blame."""
+    question = _network_question()
+    if question["framework"] != "torch":
+        raise UserError("Only a network in Lua can be shown as Python. This one was sent as Python already.")
+    return _answer_about_network(question | {"wish": "python"})
+
+
+def _network_question() -> dict[str, Any]:
+    """What the form says of a network, as the process that tries it wants to be asked."""
     dataset = job_view(request.form.get("dataset", ""))
     if job_kind(dataset.kind).feeds is None:
         raise UserError(_no_generic_dataset(dataset))
@@ -117,7 +131,7 @@ def visualize_network() -> ResponseReturnValue:
         raise UserError("The dataset is not made yet, so the shape of its images is not known. Wait until it is Done.")
     made = folder.read_dataset()
     train = made["splits"]["train"]
-    question = {
+    return {
         # DIGITS's clients send it in the address.
         "framework": _framework(request.values.get("framework", "")),
         "text": request.form.get("custom_network", ""),
@@ -127,6 +141,9 @@ def visualize_network() -> ResponseReturnValue:
         "crop_size": _crop_size(request.form.get("crop_size", "").strip()),
         "n_classes": None,
     }
+
+
+def _answer_about_network(question: dict[str, Any]) -> ResponseReturnValue:
     try:
         with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
             return jsonify(check_network(services().launcher, question, Path(scratch)))

@@ -60,8 +60,16 @@ def digit(site: Site) -> Path:
 
 
 def visualize(site: Site, text: str, **changes: Any) -> tuple[int, dict[str, Any]]:
-    form = {"framework": "pytorch", "custom_network": text, "dataset": site.generic, **changes}
-    answer = site.client.post("/models/visualize-network", data=form, headers=JSON)
+    return ask_about_network(site, "visualize-network", text, {"framework": "pytorch", **changes})
+
+
+def show_python(site: Site, text: str, **changes: Any) -> tuple[int, dict[str, Any]]:
+    return ask_about_network(site, "show-python", text, {"framework": "torch", **changes})
+
+
+def ask_about_network(site: Site, route: str, text: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    form = {"custom_network": text, "dataset": site.generic, **fields}
+    answer = site.client.post(f"/models/{route}", data=form, headers=JSON)
     body: dict[str, Any] = answer.get_json()
     return answer.status_code, body
 
@@ -270,6 +278,18 @@ def test_visualize_wants_a_dataset_and_a_crop_that_fit(site: Site) -> None:
         status, answer = visualize(site, STARTER, crop_size=crop)
         assert status == 400
         assert "crop size" in answer["error"]["message"]
+
+
+def test_only_lua_that_can_be_tried_is_shown_as_python(site: Site) -> None:
+    status, answer = show_python(site, LUA_STARTER.replace("nn.Linear(50, 300)", "nn.Linear(51, 300)"))
+    assert (status, answer["error"]["type"], answer["error"]["line"]) == (400, "BadNetwork", 8)
+    assert "it takes 51" in answer["error"]["message"]
+    status, answer = show_python(site, STARTER, framework="pytorch")
+    assert status == 400
+    assert "Only a network in Lua" in answer["error"]["message"]
+    status, answer = show_python(site, LUA_STARTER, dataset=site.classification)
+    assert status == 400
+    assert "no generic dataset" in answer["error"]["message"]
 
 
 # Training
