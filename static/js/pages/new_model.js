@@ -4,6 +4,7 @@ import { h, role } from "../dom.js";
 import { count, number, shape } from "../format.js";
 import { get, send } from "../requests.js";
 import { layerView } from "../layers.js";
+import { mountNetworkQuestion } from "../network_question.js";
 import { tabs } from "../tabs.js";
 
 export async function mount(form) {
@@ -82,40 +83,14 @@ function starterNetwork(form, editor) {
 }
 
 function mountVisualize(form, editor) {
-  const button = form.querySelector('[data-action="visualize"]');
-  const panel = role(form, "network-check");
-  const show = (...nodes) => {
-    panel.hidden = false;
-    panel.replaceChildren(...nodes);
+  const question = {
+    button: form.querySelector('[data-action="visualize"]'),
+    panel: role(form, "network-check"),
+    url: "/models/visualize-network",
+    waiting: "Building the network and trying it on a batch…",
   };
-
-  async function visualize() {
-    button.disabled = true;
-    editor.clearError();
-    const framework = editor.framework();
-    panel.dataset.state = "busy";
-    show(h("p", { class: "muted" }, "Building the network and trying it on a batch…"));
-    const fields = Object.fromEntries(["framework", "custom_network", "dataset", "crop_size", "use_mean"].filter((name) => form.elements[name]).map((name) => [name, form.elements[name].value]));
-    try {
-      const answer = await send("POST", "/models/visualize-network", fields);
-      if (editor.framework() !== framework) return;
-      panel.dataset.state = "ok";
-      const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
-      show(h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer));
-    } catch (error) {
-      if (editor.framework() !== framework) return;
-      const { line, layer } = error.body?.error ?? {};
-      panel.dataset.state = "error";
-      const where = [line ? `line ${line}` : null, layer ? `layer ${layer}` : null].filter(Boolean).join(", ");
-      // What Lua says begins with its line.
-      const saysWhere = error.message.startsWith(`line ${line}: `);
-      show(h("div", { class: "alert alert-danger", role: "alert" }, h("strong", null, where && !saysWhere ? `At ${where}: ` : "This network does not work yet: "), error.message));
-      if (line) editor.showError(line, error.message);
-    } finally {
-      panel.scrollIntoView({ block: "nearest" });
-      button.disabled = false;
-    }
-  }
-
-  button.addEventListener("click", visualize);
+  mountNetworkQuestion(form, editor, question, (answer) => {
+    const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
+    return [h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer)];
+  });
 }
