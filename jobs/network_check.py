@@ -1,8 +1,8 @@
 """The process behind Visualize: `python -P -m jobs.network_check` tries one network and says what it is made of.
 
 It reads one request, {"framework", "text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes",
-"seconds"}, as a line of JSON on stdin, and writes one answer: the report of the network, or
-{"error": {"message", "type", "line", "layer"}}.
+"pretrained_model", "seconds"}, as a line of JSON on stdin, and writes one answer: the report of the network with what
+was taken of the pretrained weights, or {"error": {"message", "type", "line", "layer"}}.
 """
 
 import math
@@ -11,17 +11,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import torch
+from torch import nn
 
 from jobs.building import build_and_check
 from jobs.errors import BadNetwork, LayerscopeError
 from jobs.networks.pipes import PrivatePipes
+from jobs.torch7.weights import load_into
 from jobs.training.threads import quiet_threads
-
-LONGEST_SECONDS = 60
 
 
 class TookTooLong(BaseException):
@@ -30,6 +31,12 @@ class TookTooLong(BaseException):
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     """The report of the network, or its error, as JSON."""
+    weights: str = request.get("pretrained_model") or ""
+    said_of_weights: list[str] = []
+
+    def take_weights(model: nn.Module) -> None:
+        said_of_weights.extend(load_into(model, Path(weights)))
+
     try:
         _network, report = build_and_check(
             request["text"],
@@ -38,19 +45,23 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
             request.get("crop_size"),
             request.get("n_classes"),
             framework=request.get("framework", "pytorch"),
+            load_weights=take_weights if weights else None,
         )
     except LayerscopeError as error:
         print(traceback.format_exc(), file=sys.stderr)
         return _error(error)
     except TookTooLong:
         return _error(
-            BadNetwork(f"The network was not ready after {_seconds(request):g} seconds. Does it loop for ever?")
+            BadNetwork(
+                f"The network was not ready after {request['seconds']:g} seconds, the longest that a check may take. "
+                "Does it loop for ever? If it is only slow, create the model: a training gives it more time."
+            )
         )
     except (MemoryError, RuntimeError) as error:
         # Torch says "can't allocate memory" with a RuntimeError.
         print(traceback.format_exc(), file=sys.stderr)
         return _error(BadNetwork(f"The network could not be tried: {error or 'there is no memory left for it.'}"))
-    return report.as_json()
+    return report.as_json() | {"weights": said_of_weights}
 
 
 def _error(error: LayerscopeError) -> dict[str, Any]:
@@ -58,11 +69,6 @@ def _error(error: LayerscopeError) -> dict[str, Any]:
     if isinstance(error, BadNetwork):
         found |= {"line": error.line, "layer": error.layer}
     return {"error": found}
-
-
-def _seconds(request: dict[str, Any]) -> float:
-    """How long the network may take."""
-    return float(request.get("seconds") or LONGEST_SECONDS)
 
 
 def _limit_time(allowed: float) -> None:
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     pipes = PrivatePipes()
     torch.set_num_threads(quiet_threads())
     for request in pipes.requests():
-        _limit_time(_seconds(request))
+        _limit_time(request["seconds"])
         pipes.answer(answer_to(request))
         break
     return 0

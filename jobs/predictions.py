@@ -1,13 +1,14 @@
-"""Keeps a few predictor processes warm, one a model, and the network check at hand."""
+"""Keeps a few predictor processes warm, one a model, and tries networks in processes of their own."""
 
 import logging
+import secrets
 import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 from jobs.children import Launcher
-from jobs.errors import BadNetwork, ChildEnded, LayerscopeError
+from jobs.errors import BadNetwork, ChildEnded, LayerscopeError, UserError
 from jobs.folder import JobFolder
 from jobs.processes import LineProcess
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 WARM_PREDICTORS = 3
 ANSWER_SECONDS = 120.0
-CHECK_SECONDS = 60.0
+CHECK_SECONDS = 20.0
 # The check ends by itself when its time is up, and knows what to say then. This is for one that cannot.
 CHECK_GRACE_SECONDS = 15.0
 LOG_TAIL_BYTES = 4000
@@ -97,24 +98,55 @@ class Predictions:
             self.forget(model_id)
 
 
-def check_network(launcher: Launcher, request: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    """Build the pasted network in a process of its own and try it with one small batch.
+class NetworkChecks:
+    """Tries pasted networks. Each check has a process of its own, and can be ended by the name that it was given."""
 
-    Returns its layers; raises BadNetwork with the line that is to blame.
-    """
-    # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
-    with (scratch / "check.log").open("w+b") as said:
-        check = LineProcess(launcher, "jobs.network_check", [], scratch, said)
-        try:
-            answer = _ask(check, {**request, "seconds": CHECK_SECONDS}, CHECK_SECONDS + CHECK_GRACE_SECONDS)
-        except LayerscopeError:
-            said.seek(max(0, said.seek(0, 2) - LOG_TAIL_BYTES))
-            log.warning("A network check failed; it said last: %s", said.read().decode(errors="replace"))
-            raise
-        finally:
-            check.end()
-    raise_error_of(answer)
-    return answer
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._lock = threading.Lock()
+        self._running: dict[str, LineProcess] = {}
+
+    def check(self, request: dict[str, Any], scratch: Path, name: str = "") -> dict[str, Any]:
+        """Build the network of the request and try it with one small batch.
+
+        Returns its layers; raises BadNetwork with the line that is to blame.
+        """
+        # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
+        with (scratch / "check.log").open("w+b") as said:
+            process = LineProcess(self._launcher, "jobs.network_check", [], scratch, said)
+            # Without a name of its own it is nobody's to end.
+            name = name or secrets.token_hex()
+            with self._lock:
+                self._running[name] = process
+            try:
+                answer = _ask(process, {**request, "seconds": CHECK_SECONDS}, CHECK_SECONDS + CHECK_GRACE_SECONDS)
+            except LayerscopeError as error:
+                if not self._forget(name, process):
+                    raise UserError("The check was ended before the network was tried, as somebody asked.") from error
+                said.seek(max(0, said.seek(0, 2) - LOG_TAIL_BYTES))
+                log.warning("A network check failed; it said last: %s", said.read().decode(errors="replace"))
+                raise
+            finally:
+                self._forget(name, process)
+                process.end()
+        raise_error_of(answer)
+        return answer
+
+    def end(self, name: str) -> bool:
+        """End the check of this name; whether there was one."""
+        with self._lock:
+            process = self._running.pop(name, None)
+        if process is not None:
+            process.kill()
+        return process is not None
+
+    def _forget(self, name: str, process: LineProcess) -> bool:
+        """Whether the check was still known: nobody has ended it."""
+        with self._lock:
+            is_known = self._running.get(name) is process
+            if is_known:
+                del self._running[name]
+        return is_known
 
 
 def _ask(process: LineProcess, request: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -136,6 +136,11 @@ class LineProcess:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
+    def kill(self) -> None:
+        """Make an end of the child, from any thread: whoever asked it something learns that it ended."""
+        if self.alive:
+            signal_group(self._process.pid, signal.SIGKILL)
+
     def end(self) -> None:
         """End the child and what it started. Safe to call twice."""
         signal_group(self._process.pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, g, url_for
 
 from jobs.children import Launcher
-from jobs.predictions import Predictions
+from jobs.predictions import NetworkChecks, Predictions
 from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
@@ -35,7 +35,8 @@ def create_app(settings: Settings) -> Flask:
     resources = Resources(tuple(installed_gpus()))
     launcher = Launcher(settings.spare_dir)
     scheduler = Scheduler(settings.jobs_dir, store, resources, launcher)
-    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, Predictions(launcher))
+    predictions, checks = Predictions(launcher), NetworkChecks(launcher)
+    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks)
     for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)

@@ -16,7 +16,6 @@ from jobs.errors import EnvironmentFault, NoSuchJob, UserError
 from jobs.models.generic_image import Framework, GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
 from jobs.pins import read_pin
-from jobs.predictions import check_network
 from jobs.registry import JobKind, job_kind, job_kinds
 from jobs.statuses import Status
 from jobs.training.schedules import learning_rate_curve
@@ -123,6 +122,8 @@ def show_python() -> ResponseReturnValue:
 
 def _network_question() -> dict[str, Any]:
     """What the form says of a network, as the process that tries it wants to be asked."""
+    # DIGITS's clients send it in the address.
+    framework = _framework(request.values.get("framework", ""))
     dataset = job_view(request.form.get("dataset", ""))
     if job_kind(dataset.kind).feeds is None:
         raise UserError(_no_generic_dataset(dataset))
@@ -132,25 +133,42 @@ def _network_question() -> dict[str, Any]:
     made = folder.read_dataset()
     train = made["splits"]["train"]
     return {
-        # DIGITS's clients send it in the address.
-        "framework": _framework(request.values.get("framework", "")),
+        "framework": framework,
         "text": request.form.get("custom_network", ""),
         "image_shape": made["image_shape"],
         "label_shape": train["label_shape"],
         "label_dtype": "float32" if train["label_shape"] else "int64",
         "crop_size": _crop_size(request.form.get("crop_size", "").strip()),
         "n_classes": None,
+        "pretrained_model": _pretrained_model(framework),
     }
+
+
+def _pretrained_model(framework: Framework) -> str:
+    """The file of weights that the form names, or none; UserError, in the words of its field, where it cannot be had."""
+    values = sent_values() | {"framework": framework}
+    given = str(values.get("pretrained_model") or values.get("custom_network_snapshot") or "").strip()
+    # The rest of the form may be as yet unfinished.
+    _, errors = parse(GenericImageModelSpec, values, services().settings.paths)
+    if sentences := errors.get("pretrained_model"):
+        raise UserError(f"Pretrained weights: {' '.join(sentences)}")
+    return given
 
 
 def _answer_about_network(question: dict[str, Any]) -> ResponseReturnValue:
     try:
         with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
-            return jsonify(check_network(services().launcher, question, Path(scratch)))
+            return jsonify(services().checks.check(question, Path(scratch), request.form.get("check", "")))
     except UserError as error:
         body = {"message": str(error), "type": type(error).__name__}
         place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}
         return jsonify(error=body | place), HTTPStatus.BAD_REQUEST
+
+
+@blueprint.post("/end-check")
+def end_check() -> ResponseReturnValue:
+    """End a check that goes on, by the name that its request gave it as `check`."""
+    return jsonify(ended=services().checks.end(request.form.get("check", "")))
 
 
 def _crop_size(given: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from jobs.children import Launcher
-from jobs.predictions import Predictions
+from jobs.predictions import NetworkChecks, Predictions
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.store import Store
@@ -28,6 +28,7 @@ class Services:
     launcher: Launcher
     scheduler: Scheduler
     predictions: Predictions
+    checks: NetworkChecks
 
     @cached_property
     def curves(self) -> "Curves":

@@ -15,7 +15,7 @@ from jobs.errors import EnvironmentFault
 from jobs.folder import lock_is_held
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.starter import starter_network
-from jobs.predictions import check_network
+from jobs.predictions import NetworkChecks
 from jobs.processes import start_worker
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
@@ -199,9 +199,9 @@ def test_a_network_is_not_to_blame_for_a_spare_that_died_with_its_order(
 ) -> None:
     request = {"text": starter_network((1, 28, 28)), "image_shape": [1, 28, 28]}
     with pytest.raises(EnvironmentFault, match=r"before it had begun .* no memory is left"):
-        check_network(launcher, request, tmp_path)
+        NetworkChecks(launcher).check(request, tmp_path)
     # The next one starts from nothing.
-    assert check_network(launcher, request, tmp_path)["parameters"] == 501_834
+    assert NetworkChecks(launcher).check(request, tmp_path)["parameters"] == 501_834
 
 
 def test_nobody_waits_for_a_spare_that_still_imports(tmp_path: Path, launcher: Launcher) -> None:

@@ -18,6 +18,7 @@ def check(text: str) -> tuple[dict[str, Any], str]:
         "label_dtype": "int64",
         "crop_size": None,
         "n_classes": None,
+        "seconds": 20,
     }
     done = subprocess.run(
         [sys.executable, "-P", "-m", "jobs.network_check"],

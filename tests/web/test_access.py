@@ -33,6 +33,7 @@ def test_loopback_names_are_answered(client: FlaskClient, host: str) -> None:
     ("POST", "/models/images/generic.json"),
     ("POST", "/models/visualize-network"),
     ("POST", "/models/show-python"),
+    ("POST", "/models/end-check"),
     ("POST", "/models/images/generic/infer_one"),
     ("PUT", "/jobs/20200101-000000-0000"),
     ("DELETE", "/jobs/20200101-000000-0000"),

@@ -6,14 +6,19 @@ import json
 import os
 import re
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from jobs.networks.starter import starter_network
+from jobs.predictions import CHECK_SECONDS
 from tests.conftest import until, wait_for_job
+from tests.t7_writer import module, save_t7, tensor
 from tests.web import payloads
 from tests.web.conftest import Site
 
@@ -251,7 +256,7 @@ def test_a_network_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pyte
     monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 0.5)
     status, answer = visualize(site, f"{HEAD}while True:\n    try: time.sleep(1)\n    except Exception: pass")
     assert status == 400
-    assert "not ready after 0.5 seconds. Does it loop for ever?" in answer["error"]["message"]
+    assert "not ready after 0.5 seconds, the longest that a check may take." in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("loop", ["while true do end", "while true do pcall(function() while true do end end) end"])
@@ -259,7 +264,71 @@ def test_lua_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pytest.Mon
     monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 0.5)
     status, answer = visualize(site, loop, framework="torch")
     assert status == 400
-    assert "not ready after 0.5 seconds. Does it loop for ever?" in answer["error"]["message"]
+    assert "not ready after 0.5 seconds, the longest that a check may take." in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(("framework", "loop"), [
+    ("torch", "while true do end"),
+    ("pytorch", "import time\nwhile True: time.sleep(0.01)"),
+])  # fmt: skip
+def test_who_has_waited_long_enough_ends_the_check(
+    site: Site, framework: str, loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[tuple[int, dict[str, Any]]] = []
+    name = f"of {framework}"
+    waiting = threading.Thread(
+        target=lambda: answers.append(visualize(site, loop, framework=framework, check=name)), daemon=True
+    )
+    began = time.monotonic()
+    waiting.start()
+
+    def ended() -> bool:
+        answer = site.client.post("/models/end-check", data={"check": name})
+        assert answer.status_code == 200
+        return bool(answer.get_json()["ended"])
+
+    until(ended, 20, "the check is at work, and ends when it is asked to")
+    waiting.join(20)
+    ((status, answer),) = answers
+    assert status == 400
+    assert "ended before the network was tried" in answer["error"]["message"]
+    assert time.monotonic() - began < CHECK_SECONDS
+    assert not ended(), "it is over"
+    assert not caplog.records, "nothing went wrong"
+    assert visualize(site, STARTER)[0] == 200
+
+
+def test_nobody_ends_a_check_without_a_name(site: Site) -> None:
+    assert site.client.post("/models/end-check").get_json() == {"ended": False}
+
+
+def test_visualize_tries_the_pretrained_weights_too(site: Site, tmp_path: Path) -> None:
+    sizes = ((784, 300), (300, 50), (50, 300), (300, 784))
+    layers = [
+        module("nn.Linear", weight=tensor(np.zeros((outs, ins))), bias=tensor(np.zeros(outs))) for ins, outs in sizes
+    ]
+    fits = save_t7(tmp_path / "fits.t7", module("nn.Sequential", modules=layers))
+    status, answer = visualize(site, LUA_STARTER, framework="torch", pretrained_model=str(fits))
+    assert status == 200
+    assert answer["weights"] == ["fits.t7: the weights of 4 layers were taken, 501,834 values."]
+    assert visualize(site, LUA_STARTER, framework="torch", pretrained_model="")[1]["weights"] == []
+    other = save_t7(tmp_path / "other.t7", module("nn.Sequential", modules=layers[1:]))
+    status, answer = visualize(site, LUA_STARTER, framework="torch", custom_network_snapshot=str(other))
+    assert status == 400
+    assert "other.t7 does not fit this network: nn.Linear(784 -> 300)" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(("framework", "name", "sentence"), [
+    ("torch", "none.t7", "Pretrained weights: File does not exist"),
+    ("torch", "/etc/passwd", "Pretrained weights: This path lies outside the folders"),
+    ("pytorch", "none.t7", "Pretrained weights: Weights of a .t7 file are for a network in Lua"),
+])  # fmt: skip
+def test_visualize_refuses_weights_as_create_does(
+    site: Site, tmp_path: Path, framework: str, name: str, sentence: str
+) -> None:
+    status, answer = visualize(site, LUA_STARTER, framework=framework, pretrained_model=str(tmp_path / name))
+    assert status == 400
+    assert answer["error"]["message"].startswith(sentence)
 
 
 def test_what_a_network_prints_does_not_mix_with_the_answer(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
