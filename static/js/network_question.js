@@ -1,11 +1,16 @@
 /* A button of the model form that asks the server about the network in the editor, and the panel for its answer. */
 
-import { h } from "./dom.js";
+import { h, setText } from "./dom.js";
 import { send } from "./requests.js";
 
-const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean"];
+const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean", "pretrained_model"];
+// The server gives up sooner; this is for one that has gone.
+const TIMEOUT = 60_000;
 
-/** A click on `button` asks `url`; `panel` says `waiting`, then has the nodes of `show(answer)`, or what is wrong and where. */
+/**
+ * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that; then it has the nodes of
+ * `show(answer)`, or what is wrong and where.
+ */
 export function mountNetworkQuestion(form, editor, { button, panel, url, waiting }, show) {
   const fill = (state, ...nodes) => {
     panel.dataset.state = state;
@@ -26,19 +31,54 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
     const framework = editor.framework();
     button.disabled = true;
     editor.clearError();
-    fill("busy", h("p", { class: "muted" }, waiting));
-    const fields = Object.fromEntries(FIELDS.filter((name) => form.elements[name]).map((name) => [name, form.elements[name].value]));
+    const cancelled = new AbortController();
+    const fields = { ...fieldsOf(form), check: newName() };
+    const wait = waitingView(waiting, () => {
+      cancelled.abort();
+      // Should that not be heard, the check ends by itself when its time is up.
+      send("POST", "/models/end-check", { check: fields.check }).catch(() => {});
+    });
+    fill("busy", wait.el);
     try {
-      const answer = await send("POST", url, fields);
+      const answer = await send("POST", url, fields, { signal: AbortSignal.any([cancelled.signal, AbortSignal.timeout(TIMEOUT)]) });
       if (editor.framework() === framework) fill("ok", ...show(answer));
     } catch (error) {
+      if (cancelled.signal.aborted) {
+        fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));
+        return;
+      }
       if (error.status === undefined) throw error; // ours: a bug must be seen
       if (editor.framework() === framework) showFault(error);
     } finally {
+      wait.end();
       panel.scrollIntoView({ block: "nearest" });
       button.disabled = false;
+      if (cancelled.signal.aborted) button.focus();
     }
   }
 
   button.addEventListener("click", ask);
+}
+
+/** The fields of the form that the question has, without those of the other framework. */
+function fieldsOf(form) {
+  const asked = FIELDS.map((name) => form.elements[name]).filter((field) => field && !field.matches(":disabled"));
+  return Object.fromEntries(asked.map((field) => [field.name, field.value]));
+}
+
+/** By this name the check can be ended. crypto.randomUUID is not there over plain HTTP. */
+const newName = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-");
+
+/** Words that say for how long already, and a button that makes an end of it. */
+function waitingView(words, cancel) {
+  const began = Date.now();
+  const seconds = () => Math.round((Date.now() - began) / 1000);
+  // Not for screen readers, which have been told the words.
+  const clock = h("span", { role: "timer", "aria-live": "off" });
+  const timer = setInterval(() => setText(clock, `${seconds()} s`), 1000);
+  return {
+    el: h("div", { class: "check-waiting" }, h("p", { class: "muted" }, words, " ", clock), h("button", { type: "button", class: "button small", onclick: cancel }, "Cancel")),
+    seconds,
+    end: () => clearInterval(timer),
+  };
 }

@@ -1,6 +1,6 @@
 /* HTTP to our own server. What goes wrong comes back as an Error whose message is a sentence for the person. */
 
-// Visualize may take a minute; nothing else takes so long.
+// Nothing of a healthy server takes so long, but for what gives its own time.
 const TIMEOUT = 100_000;
 
 export class RequestError extends Error {

@@ -109,6 +109,34 @@ def test_visualize_says_which_line_is_wrong(shared: RunningServer, generic: str,
     expect(page.locator("#line-6.bad-line")).to_be_visible()
 
 
+def test_who_has_waited_long_enough_cancels_visualize(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    page.goto(f"{shared.url}/models/images/generic/new?framework=torch&dataset={generic}")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    paste_network(page, "while true do end")
+    visualize = page.get_by_role("button", name="Visualize")
+    visualize.click()
+    panel = page.locator('[data-role="network-check"]')
+    expect(panel.get_by_role("timer")).to_have_text(re.compile("^[1-9] s$"))
+    expect(visualize).to_be_disabled()
+    keep_picture(page, "waiting")
+    with page.expect_response("**/models/end-check") as ending:
+        panel.get_by_role("button", name="Cancel").click()
+    assert ending.value.json() == {"ended": True}
+    expect(panel).to_have_text(re.compile(r"^Cancelled after \d+ s\.$"))
+    expect(visualize).to_be_enabled()
+    expect(visualize).to_be_focused()
+
+    page.get_by_label("Pretrained weights (.t7)").fill("/nowhere/snapshot.t7")
+    paste_network(page, starter_network(SHAPE, "torch"))
+    visualize.click()
+    expect(panel.get_by_role("alert")).to_contain_text("Pretrained weights: This path lies outside the folders")
+    page.get_by_label("Pretrained weights (.t7)").fill("")
+    visualize.click()
+    expect(panel).to_contain_text("501,834 learned parameters", timeout=60_000)
+
+
 def choose_tab(page: Page, key: str, name: str) -> None:
     """From one tab to the other by keyboard."""
     page.get_by_role("tab", selected=True).focus()

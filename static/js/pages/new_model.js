@@ -91,6 +91,7 @@ function mountVisualize(form, editor) {
   };
   mountNetworkQuestion(form, editor, question, (answer) => {
     const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
-    return [h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · "))), layerView(answer)];
+    const title = h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · ")));
+    return [title, ...answer.weights.map((sentence) => h("p", { class: "check-line muted" }, sentence)), layerView(answer)];
   });
 }
