@@ -21,12 +21,14 @@ from jobs.networks.contract import (
     build_network,
     first_line,
     is_memory_fault,
+    label_type,
     line_in_text,
     network_fault,
 )
 from jobs.networks.names import image_shape_name, layer_name
 from jobs.networks.tracing import LayerCall, RunningModule, Trace, find_code, tensors_in, traced
 from jobs.torch7.lookup import TakesIndices
+from jobs.torch7.module import Criterion
 
 ImageShape = tuple[int, int, int]
 LoadWeights = Callable[[nn.Module], None]
@@ -125,7 +127,7 @@ def check_network(
     Weights, buffers and random numbers are left as they were.
     """
     device = torch.device(device)
-    images, labels = _made_up_batch(network, image_shape, label_shape, device)
+    images, labels = made_up_batch(network, image_shape, label_shape, device)
     gpus = [device] if device.type == "cuda" else []
     buffers = [(buffer, buffer.detach().clone()) for buffer in network.model.buffers() if not _is_lazy(buffer)]
     with torch.random.fork_rng(gpus), traced(network.model) as trace, torch.enable_grad():
@@ -148,7 +150,7 @@ def check_network(
     )
 
 
-def _made_up_batch(
+def made_up_batch(
     network: Network, image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Noise of the range that mean-subtracted images have, and labels of the first class, which every number of them has.
@@ -159,8 +161,9 @@ def _made_up_batch(
     images = torch.rand(IMAGES_TRIED, *image_shape, generator=noise)
     counts = [module.index_count for module in network.model.modules() if isinstance(module, TakesIndices)]
     images = (images * min(counts)).floor() + 1 if counts else images * 255 - 128
-    first_class = int(network.framework == "torch")
-    labels = torch.full((IMAGES_TRIED, *label_shape), first_class, dtype=torch.float32 if label_shape else torch.long)
+    # Torch's criteria count from 1.
+    first_class = int(isinstance(network.loss, Criterion))
+    labels = torch.full((IMAGES_TRIED, *label_shape), first_class, dtype=label_type(label_shape))
     return images.to(device), labels.to(device)
 
 

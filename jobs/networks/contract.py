@@ -5,7 +5,7 @@ import linecache
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -39,6 +39,16 @@ class Scale(nn.Module):
         return f"{self.factor:g}"
 
 
+class ClassesOfTorch:
+    """`torch7.View(-1)` in a text of Python: a class of Torch7's nn, for what PyTorch does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        # A few hundred classes, for those who need one.
+        from jobs.torch7.library import class_of  # noqa: PLC0415
+
+        return class_of(name)
+
+
 @dataclass(frozen=True)
 class NetworkParams:
     """What the text's `network(params)` gets: `params.input_shape`, or `params["input_shape"]`."""
@@ -54,6 +64,11 @@ class NetworkParams:
 
     def get(self, name: str, default: Any = None) -> Any:
         return getattr(self, name, default)
+
+
+def label_type(label_shape: Sequence[int]) -> torch.dtype:
+    """Labels without sides are classes; all others are images or vectors."""
+    return torch.float32 if label_shape else torch.long
 
 
 def label_itself(input: Tensor, label: Tensor) -> Tensor:
@@ -109,7 +124,8 @@ def build_network(text: str, params: NetworkParams, filename: str = "network.py"
 
 def _run_text(text: str, params: NetworkParams, filename: str) -> dict[str, Any]:
     module = types.ModuleType(MODULE_NAME)
-    module.__dict__.update(torch=torch, nn=nn, F=torch.nn.functional, Scale=Scale, params=params)
+    given = {"torch": torch, "nn": nn, "F": torch.nn.functional, "Scale": Scale, "torch7": ClassesOfTorch()}
+    module.__dict__.update(given, params=params)
     # Dataclasses and the like look their module up by name.
     sys.modules[MODULE_NAME] = module
     try:

@@ -8,18 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-# Methods of Torch's tensors that change a whole tensor, and how Python writes them for a tensor `{0}`.
-CHANGES = {
-    "fill": "nn.init.constant_({0}, {1})",
-    "zero": "nn.init.zeros_({0})",
-    "normal": "nn.init.normal_({0}, {1})",
-    "uniform": "nn.init.uniform_({0}, {1})",
-    "bernoulli": "{0}.data.bernoulli_({1})",
-    "copy": "{0}.data.copy_({1}.reshape({0}.shape))",
-    "add": "{0}.data.add_({1})",
-    "mul": "{0}.data.mul_({1})",
-    "div": "{0}.data.div_({1})",
-}
+# Methods of Torch's tensors that change a whole tensor, and PyTorch's functions that do the same to a parameter.
+INITIALIZERS = {"fill": "constant_", "zero": "zeros_", "normal": "normal_", "uniform": "uniform_"}
+CHANGES = frozenset({*INITIALIZERS, "add", "bernoulli", "copy", "div", "mul"})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from jobs.errors import BadNetwork
-from jobs.networks.contract import LabelHook
+from jobs.networks.contract import LabelHook, label_type
 from jobs.torch7.twins import CannotWrite, literal
 
 NAME = "label_hook"
@@ -39,26 +39,29 @@ NO_END = str(2**63 - 1)
 class HookLooksAtValues(CannotWrite):
     """The hook does more than compute with tensors."""
 
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
 
-def hook_text(hook: LabelHook, image_shape: Sequence[int], label_shape: Sequence[int], label_type: torch.dtype) -> str:
+
+def hook_text(hook: LabelHook, image_shape: Sequence[int], label_shape: Sequence[int]) -> str:
     """A function `label_hook(input, label)`; "" for one that gives the label itself. CannotWrite where there is none."""
-    graphs = [_traced(hook, [count, *image_shape], [count, *label_shape], label_type) for count in BATCHES]
+    graphs = [_traced(hook, [count, *image_shape], [count, *label_shape]) for count in BATCHES]
     lines = _HookWriter(*graphs).lines()
     if lines == ["return label"]:
         return ""
     return "\n".join([f"def {NAME}(input, label):", *(f"    {line}" for line in lines)])
 
 
-def _traced(hook: LabelHook, images: list[int], labels: list[int], label_type: torch.dtype) -> fx.Graph:
+def _traced(hook: LabelHook, images: list[int], labels: list[int]) -> fx.Graph:
     noise = torch.Generator().manual_seed(0)
-    given = torch.rand(images, generator=noise), torch.zeros(labels, dtype=label_type)
+    given = torch.rand(images, generator=noise), torch.zeros(labels, dtype=label_type(labels[1:]))
     try:
         with torch.random.fork_rng([]):
             module = make_fx(hook)(*given)
     except BadNetwork as error:
         if "tracing tensor" in str(error):
-            where = f"line {error.line}: " if error.line else ""
-            raise HookLooksAtValues(f"{where}labelHook looks at the values of a tensor") from error
+            raise HookLooksAtValues("labelHook looks at the values of a tensor", error.line) from error
         raise
     module.graph.eliminate_dead_code()
     return module.graph

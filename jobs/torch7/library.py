@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -73,6 +74,17 @@ def why_missing(name: str) -> str | None:
         return None
     near = difflib.get_close_matches(name, CLASSES, n=1, cutoff=0.0)[0]
     return f"nn.{name} is not supported yet; the nearest that is: nn.{near}"
+
+
+def class_of(name: str) -> type[nn.Module]:
+    """nn.X or a graph of nngraph, for a text of Python; AttributeError for what is not here."""
+    if name == "gModule":
+        return GraphModule
+    if name not in CLASSES:
+        near = difflib.get_close_matches(name, CLASSES, n=1, cutoff=0.0)[0]
+        raise AttributeError(f"torch7 has no {name}; the nearest is torch7.{near}")
+    kind: Any = CLASSES[name]
+    return kind  # type: ignore[no-any-return]  # each is a module too
 
 
 def graph_module(

@@ -30,11 +30,15 @@ class LuaModule(TorchModule, nn.Module):
             tensor = runtime.to_python(runtime.parts.raw(lua_object, name))
             self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
 
+    @property
+    def class_name(self) -> str:
+        return str(self._runtime.parts.typename(self._object))
+
     def described(self) -> str:
         """As the class prints itself."""
         if self._runtime.parts.prints_itself(self._object):
             return str(self._runtime.call(self._object["__tostring__"], self._object))
-        return str(self._runtime.parts.typename(self._object))
+        return self.class_name
 
     def forward(self, given: Any) -> Any:
         inputs = tensors_of(given)

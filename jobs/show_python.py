@@ -1,0 +1,158 @@
+"""Show the Python: a network in Lua as a text of Python, tried beside the Lua to see whether both are the same."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.building import check_network, cropped_shape, made_up_batch
+from jobs.errors import BadNetwork
+from jobs.networks.contract import Network, NetworkParams, build_network
+from jobs.networks.tracing import tensors_in
+from jobs.torch7.contract import build_lua_network
+from jobs.torch7.history import History
+from jobs.torch7.hook_text import HookLooksAtValues, hook_text
+from jobs.torch7.python_text import Note, Passes, PythonWriter
+from jobs.torch7.twins import CannotWrite, Pass
+
+SEED = 1
+HOOK_TO_WRITE = """def label_hook(input, label):
+    raise NotImplementedError("Write here what the Lua's labelHook computes.")"""
+
+
+@dataclass(frozen=True)
+class PythonOfLua:
+    """`is_same` when the Python was run and gave the weights, outputs, loss and gradients of the Lua, bit for bit."""
+
+    python: str
+    notes: list[Note]
+    is_same: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Images and labels as the dataset has them."""
+
+    image_shape: Sequence[int]
+    label_shape: Sequence[int]
+    crop_size: int | None
+    params: NetworkParams
+
+
+def show_python(text: str, question: Question) -> PythonOfLua:
+    """The Python of a text in Lua; BadNetwork where the Lua itself does not work."""
+    history = History()
+    torch.manual_seed(SEED)
+    network = build_lua_network(text, question.params, history=history)
+    seen_shape = cropped_shape(question.image_shape, question.crop_size or network.crop_size)
+    check_network(network, seen_shape, question.label_shape)
+    notes: list[Note] = []
+    hook = _hook_text(network, seen_shape, question, notes)
+    writer = PythonWriter(network, history, _passes(network, seen_shape, question.label_shape))
+    try:
+        python = writer.text(hook)
+    except CannotWrite as error:
+        raise BadNetwork(f"This network cannot be written as Python: it has {error}.") from error
+    notes += writer.notes
+    differences = _differences(network, python, question, seen_shape)
+    return PythonOfLua(python, [*notes, *differences], is_same=not notes and not differences)
+
+
+def _hook_text(network: Network, seen_shape: Sequence[int], question: Question, notes: list[Note]) -> str:
+    try:
+        return hook_text(network.label_hook, seen_shape, question.label_shape)
+    except CannotWrite as error:
+        line = error.line if isinstance(error, HookLooksAtValues) else None
+        notes.append(Note(f"{error}: write its Python by hand, in label_hook.", line))
+        return HOOK_TO_WRITE
+
+
+def _passes(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> Passes:
+    """What goes through each module, and to the loss."""
+    passes: dict[nn.Module, list[Pass]] = defaultdict(list)
+
+    def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        tensors = [*given, output]
+        if all(isinstance(tensor, Tensor) for tensor in tensors) and len(given) == 1:
+            passes[module].append(Pass(tuple(given[0].shape), tuple(output.shape)))
+
+    handles = [module.register_forward_hook(note) for module in network.model.modules()]
+    try:
+        images, labels = made_up_batch(network, image_shape, label_shape, torch.device("cpu"))
+        with _left_alone(network):
+            output, target = network.model(images), network.label_hook(images, labels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if isinstance(network.loss, nn.Module) and isinstance(output, Tensor) and isinstance(target, Tensor):
+        passes[network.loss].append(Pass(tuple(output.shape), tuple(target.shape)))
+    return passes
+
+
+@contextmanager
+def _left_alone(network: Network) -> Iterator[None]:
+    """Random numbers and buffers are afterwards as they were."""
+    buffers = [(buffer, buffer.detach().clone()) for buffer in network.model.buffers()]
+    with torch.random.fork_rng([]):
+        yield
+    with torch.no_grad():
+        for buffer, kept in buffers:
+            buffer.copy_(kept)
+
+
+def _differences(lua: Network, python: str, question: Question, seen_shape: Sequence[int]) -> list[Note]:
+    """What is not the same when the Python is run beside the Lua."""
+    torch.manual_seed(SEED)
+    try:
+        twin = build_network(python, question.params)
+        check_network(twin, seen_shape, question.label_shape)
+    except BadNetwork as error:
+        return [Note(f"This Python does not run yet: {error}")]
+    notes: list[Note] = []
+    own, others = list(lua.model.parameters()), list(twin.model.parameters())
+    if [tuple(tensor.shape) for tensor in own] != [tuple(tensor.shape) for tensor in others]:
+        return [Note("The Python has other weights than the Lua.")]
+    if not all(map(torch.equal, own, others)):
+        notes.append(Note("The Python begins with other weights than the Lua: a training takes another course."))
+        with torch.no_grad():
+            for mine, other in zip(own, others, strict=True):
+                other.copy_(mine)
+    for what, (first, second) in _answers(lua, twin, seen_shape, question.label_shape).items():
+        if len(first) != len(second) or not all(map(torch.equal, first, second)):
+            notes.append(Note(f"{what} of the Python differ from those of the Lua."))
+    return notes
+
+
+def _answers(
+    lua: Network, twin: Network, image_shape: Sequence[int], label_shape: Sequence[int]
+) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
+    """Outputs, targets, loss and gradients of both, for the same noise."""
+    images, labels = made_up_batch(lua, image_shape, label_shape, torch.device("cpu"))
+    found = []
+    for network in (lua, twin):
+        torch.manual_seed(SEED)
+        network.model.train()
+        output = network.model(images.clone())
+        target = network.label_hook(images.clone(), labels.clone())
+        loss = network.loss(output, target)
+        learning = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, learning, materialize_grads=True)
+        network.model.eval()
+        with torch.no_grad():
+            evaluated = network.model(images.clone())
+        found.append({
+            "Outputs": [tensor.detach() for tensor in tensors_in(output)],
+            "Targets": list(tensors_in(target)),
+            "Losses": [loss.detach()],
+            "Gradients": list(gradients),
+            "Outputs in evaluation": list(tensors_in(evaluated)),
+        })  # fmt: skip
+    mine, theirs = found
+    return {what: (mine[what], theirs[what]) for what in mine}
