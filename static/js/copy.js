@@ -1,14 +1,14 @@
 /* Copy buttons, wherever they are on the page. */
 
-async function copy(button) {
+/** Copies `text` and says so on the button. Without https or permission there is no clipboard: `select` it, so that Ctrl+C does. */
+export async function copyText(button, text, select) {
   const before = button.textContent;
+  if (before !== "Copy") return;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
-    // Without https or permission there is no clipboard: select the text, so that Ctrl+C takes it.
-    const text = button.parentElement.querySelector("code");
-    if (text) getSelection().selectAllChildren(text);
+    select();
     button.textContent = "Press Ctrl+C";
   }
   setTimeout(() => {
@@ -18,5 +18,7 @@ async function copy(button) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-copy]");
-  if (button && button.textContent === "Copy") copy(button);
+  if (!button) return;
+  const text = button.parentElement.querySelector("code");
+  copyText(button, button.dataset.copy, () => text && getSelection().selectAllChildren(text));
 });

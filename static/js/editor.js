@@ -1,12 +1,12 @@
-/* The network's editor: CodeMirror over a <textarea>, which stays the form's field. Loaded only where it is needed. */
+/* The network's editor: CodeMirror over a <textarea>, which stays the form's field; and code to read. Loaded only where they are needed. */
 
-import { indentWithTab } from "@codemirror/commands";
+import { indentWithTab, isolateHistory } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import { HighlightStyle, StreamLanguage, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { lua } from "@codemirror/legacy-modes/mode/lua";
 import { lintGutter, setDiagnostics } from "@codemirror/lint";
 import { EditorState, StateEffect, StateField } from "@codemirror/state";
-import { Decoration, EditorView, keymap } from "@codemirror/view";
+import { Decoration, EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
 
@@ -55,12 +55,35 @@ const LANGUAGES = {
   torch: { name: "Lua", support: () => StreamLanguage.define(lua) },
 };
 
+const cspNonce = () => document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
+const look = () => [theme, syntaxHighlighting(highlighting), EditorView.cspNonce.of(cspNonce())];
+
+/** A text of the framework's language to read and to select. Answers {dom, selectAll()}. */
+export function codeView(text, framework, label) {
+  const view = new EditorView({
+    doc: text.trimEnd(), // a last line without anything needs no number
+    extensions: [
+      lineNumbers(),
+      LANGUAGES[framework].support(),
+      EditorState.readOnly.of(true),
+      EditorView.contentAttributes.of({ "aria-label": label }),
+      look(),
+    ],
+  });
+  return {
+    dom: view.dom,
+    selectAll() {
+      view.focus();
+      view.dispatch({ selection: { anchor: 0, head: view.state.doc.length } });
+    },
+  };
+}
+
 /**
  * An editor that keeps a text for each framework, and shows that of `framework`. The textarea has what is shown.
- * Answers {text(), setText(text), framework(), show(framework), showError(line, message), clearError()}.
+ * Answers {text(framework), setText(text), framework(), show(framework), focus(), goTo(line), showError(line, message), clearError()}.
  */
 export function codeEditor(textarea, framework) {
-  const nonce = document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
   const states = new Map();
   let shown = framework;
 
@@ -78,9 +101,7 @@ export function codeEditor(textarea, framework) {
         language.support(),
         lintGutter(),
         markedLine,
-        theme,
-        syntaxHighlighting(highlighting),
-        EditorView.cspNonce.of(nonce),
+        look(),
         EditorView.contentAttributes.of(attributes),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) textarea.value = update.state.doc.toString();
@@ -90,16 +111,24 @@ export function codeEditor(textarea, framework) {
   }
 
   const view = new EditorView({ state: newState(textarea.value) });
+  const lineAt = (number) => view.state.doc.line(Math.min(Math.max(number, 1), view.state.doc.lines));
   textarea.hidden = true;
   textarea.after(view.dom);
   document.querySelector(`label[for="${textarea.id}"]`)?.addEventListener("click", () => view.focus());
 
   return {
-    text: () => view.state.doc.toString(),
+    text: (of = shown) => (of === shown ? view.state : states.get(of))?.doc.toString() ?? "",
+    /** One change, which one undo takes back. */
     setText(text) {
-      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 } });
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 }, annotations: isolateHistory.of("full") });
     },
     framework: () => shown,
+    focus: () => view.focus(),
+    goTo(number) {
+      const line = lineAt(number);
+      view.dispatch({ selection: { anchor: line.from, head: line.to }, effects: EditorView.scrollIntoView(line.from, { y: "center" }) });
+      view.focus();
+    },
     show(other) {
       if (other === shown) return;
       states.set(shown, view.state);
@@ -108,7 +137,7 @@ export function codeEditor(textarea, framework) {
       textarea.value = view.state.doc.toString();
     },
     showError(number, message) {
-      const line = view.state.doc.line(Math.min(Math.max(number, 1), view.state.doc.lines));
+      const line = lineAt(number);
       view.dispatch(setDiagnostics(view.state, [{ from: line.from, to: line.to, severity: "error", message }]));
       view.dispatch({ effects: [markLine.of(line.from), EditorView.scrollIntoView(line.from, { y: "center" })] });
     },

@@ -8,8 +8,8 @@ const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean
 const TIMEOUT = 60_000;
 
 /**
- * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that; then it has the nodes of
- * `show(answer)`, or what is wrong and where.
+ * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that; then it has what
+ * `show(answer, fill)` fills it with, or what is wrong and where.
  */
 export function mountNetworkQuestion(form, editor, { button, panel, url, waiting }, show) {
   const fill = (state, ...nodes) => {
@@ -41,7 +41,7 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
     fill("busy", wait.el);
     try {
       const answer = await send("POST", url, fields, { signal: AbortSignal.any([cancelled.signal, AbortSignal.timeout(TIMEOUT)]) });
-      if (editor.framework() === framework) fill("ok", ...show(answer));
+      if (editor.framework() === framework) show(answer, (...nodes) => fill("ok", ...nodes));
     } catch (error) {
       if (cancelled.signal.aborted) {
         fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));

@@ -11,12 +11,13 @@ export async function mount(form) {
   const { dataset } = form.elements;
   const summary = role(form, "dataset-summary");
   showDataset(dataset.value, summary);
-  const { codeEditor } = await import("../editor.js");
+  const [{ codeEditor }, { mountShowPython }] = await Promise.all([import("../editor.js"), import("../show_python.js")]);
   const editor = codeEditor(form.elements.custom_network, form.elements.framework.value);
   form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
   const starter = starterNetwork(form, editor);
   mountVisualize(form, editor);
-  mountFrameworks(form, editor, starter.follow);
+  const choose = mountFrameworks(form, editor, starter.follow);
+  mountShowPython(form, editor, { mayReplacePython: () => starter.untouched("pytorch"), choose });
   dataset.addEventListener("change", () => {
     showDataset(dataset.value, summary);
     starter.follow();
@@ -38,27 +39,28 @@ async function showDataset(id, el) {
   }
 }
 
-/** The tab of a framework shows its text, help and fields. What was visualized of another goes. */
+/** The tab of a framework shows its text, help and fields. What was asked about another goes. Answers a function that chooses one. */
 function mountFrameworks(form, editor, chosen) {
-  const panel = role(form, "network-check");
+  const panels = [role(form, "python"), role(form, "network-check")];
   const choose = tabs(role(form, "frameworks"), (framework) => {
     form.elements.framework.value = framework;
     for (const part of form.querySelectorAll("[data-framework]")) {
       part.hidden = part.dataset.framework !== framework;
       if (part instanceof HTMLFieldSetElement) part.disabled = part.hidden;
     }
-    panel.hidden = true;
+    for (const panel of panels) panel.hidden = true;
     editor.show(framework);
     chosen();
   });
   // After "back", a browser may have put the field and the text as they were left.
   choose(form.elements.framework.value);
+  return choose;
 }
 
 /** The starter network of each framework follows the dataset for as long as nobody has changed it. */
 function starterNetwork(form, editor) {
   const starters = {};
-  const untouched = () => editor.text().trim() === "" || editor.text() === starters[editor.framework()];
+  const untouched = (framework = editor.framework()) => editor.text(framework).trim() === "" || editor.text(framework) === starters[framework];
 
   /** Puts the starter into the editor if `wanted` still holds when it is there. */
   async function insertIf(wanted) {
@@ -79,7 +81,7 @@ function starterNetwork(form, editor) {
 
   const follow = () => insertIf(untouched);
   follow();
-  return { insert: () => insertIf(() => true), follow };
+  return { insert: () => insertIf(() => true), follow, untouched };
 }
 
 function mountVisualize(form, editor) {
@@ -89,9 +91,9 @@ function mountVisualize(form, editor) {
     url: "/models/visualize-network",
     waiting: "Building the network and trying it on a batch…",
   };
-  mountNetworkQuestion(form, editor, question, (answer) => {
+  mountNetworkQuestion(form, editor, question, (answer, fill) => {
     const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
     const title = h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · ")));
-    return [title, ...answer.weights.map((sentence) => h("p", { class: "check-line muted" }, sentence)), layerView(answer)];
+    fill(title, ...answer.weights.map((sentence) => h("p", { class: "check-line muted" }, sentence)), layerView(answer));
   });
 }
