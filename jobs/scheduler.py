@@ -132,10 +132,15 @@ class Scheduler:
             raise
         return job_id
 
-    def abort(self, job_id: str) -> None:
-        """Ask a job to stop. A running worker gets SIGTERM, and SIGKILL when it has not ended after a grace time."""
+    def abort(self, job_id: str, to_delete: bool = False) -> None:
+        """Ask a job to stop. A running worker gets SIGTERM, and SIGKILL when it has not ended after a grace time.
+
+        Where that is only to delete it then, it is refused if the deletion would be.
+        """
         with self._turn:
             job = self._store.get(job_id)
+            if to_delete:
+                self._refuse_if_read(job)
             if not job.status.is_running:
                 raise Refused("Job not aborted: it does not run.")
             if job.status is not Status.RUNNING:
@@ -148,15 +153,9 @@ class Scheduler:
 
     def delete(self, job_id: str) -> None:
         """Forget a job and remove its folder. Refused while it runs, and while other jobs read it."""
-        job = self._store.get(job_id)
-        readers = self._store.children(job_id)
-        if readers:
-            names = ", ".join(f'"{reader.name}"' for reader in readers)
-            verb = "job depends" if len(readers) == 1 else "jobs depend"
-            raise Refused(
-                f'Cannot delete "{job.name}" because {len(readers)} {verb} on it: {names}. Delete those first.'
-            )
         with self._turn:
+            job = self._store.get(job_id)
+            self._refuse_if_read(job)
             if not self._store.delete(job_id):
                 raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
         # Out of sight in one step; what a crash leaves of the removal is no job any more.
@@ -166,6 +165,15 @@ class Scheduler:
             self.folder(job_id).path.rename(doomed)
             shutil.rmtree(doomed)
         self.listeners.tell_change(job_id, "deleted")
+
+    def _refuse_if_read(self, job: JobRecord) -> None:
+        readers = self._store.children(job.id)
+        if readers:
+            names = ", ".join(f'"{reader.name}"' for reader in readers)
+            verb = "job depends" if len(readers) == 1 else "jobs depend"
+            raise Refused(
+                f'Cannot delete "{job.name}" because {len(readers)} {verb} on it: {names}. Delete those first.'
+            )
 
     # The rounds
 

@@ -133,7 +133,8 @@ def _delete(job_id: str) -> None:
 @blueprint.post("/datasets/<job_id>/abort")
 @blueprint.post("/models/<job_id>/abort")
 def abort_one(job_id: str) -> ResponseReturnValue:
-    services().scheduler.abort(job_id)
+    """`to_delete=1`: only if the job can be deleted then, because no other job reads it."""
+    services().scheduler.abort(job_id, to_delete=request.form.get("to_delete") == "1")
     return _sentence("Job aborted.")
 
 

@@ -71,14 +71,19 @@ export function mount(el) {
   });
 }
 
-/** Resolves once the job has ended; the server kills it when it does not stop by itself. */
+/**
+ * Resolves once the job that is to be deleted has ended; the server kills it when it does not stop by itself. Where other
+ * jobs read it, nothing is stopped.
+ */
 async function stop(jobId) {
+  const hasEnded = async () => WITH_END.has((await get(`/jobs/${jobId}/status`)).status);
   try {
-    await send("POST", `/jobs/${jobId}/abort`);
+    await send("POST", `/jobs/${jobId}/abort`, { to_delete: 1 });
   } catch (problem) {
-    if (problem.status !== 403) throw problem; // else it has just ended by itself
+    // It may just have ended by itself.
+    if (problem.status !== 403 || !(await hasEnded())) throw problem;
   }
-  while (!WITH_END.has((await get(`/jobs/${jobId}/status`)).status)) await new Promise((resolve) => setTimeout(resolve, BETWEEN_LOOKS));
+  while (!(await hasEnded())) await new Promise((resolve) => setTimeout(resolve, BETWEEN_LOOKS));
 }
 
 export function mountNotes(el) {

@@ -9,6 +9,7 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.networks.starter import starter_network
+from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.browser.conftest import PictureKeeper, make_dataset, post
 from tests.browser.walk import paste_network, points, train_losses
 from tests.conftest import RunningServer, start_server, until
@@ -245,6 +246,29 @@ def test_a_job_that_runs_is_stopped_and_deleted(shared: RunningServer, generic: 
     dialog.get_by_role("button", name="Delete", exact=True).click()
     page.wait_for_url(f"{shared.url}/")
     assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=10).status_code == 404
+
+
+def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
+    shared: RunningServer, dataset: str, digits: Path, page: Page
+) -> None:
+    large: dict[str, str | int] = {"folder_train": str(digits), "resize_width": 4096, "resize_height": 4096}
+    busy = [
+        post(shared, "datasets/images/classification", {"dataset_name": f"Busy {number}", **large})
+        for number in range(DATASET_JOBS_AT_ONCE)
+    ]
+    images = {"prebuilt_train_images": str(shared.data_dir / "jobs" / dataset / "train_db")}
+    generic = post(shared, "datasets/images/generic", {"dataset_name": "Awaited", **images})
+    model = make_model(shared, generic, 1)
+    page.goto(f"{shared.url}/datasets/{generic}")
+    page.get_by_role("button", name="Delete job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    expect(page.locator('[data-role="action-error"]')).to_have_text(
+        'Cannot delete "Awaited" because 1 job depends on it: "Model". Delete those first.'
+    )
+    assert [shared.status(job_id)["status"] for job_id in (generic, model)] == ["Waiting", "Waiting"]
+    for job_id in (model, generic, *busy):
+        requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+        shared.wait_for_job(job_id, wait=page.wait_for_timeout)
 
 
 def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, digits: Path, page: Page) -> None:

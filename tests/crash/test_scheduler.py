@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import Refused
 from jobs.folder import lock_holder, lock_is_held, take_lock
@@ -160,6 +161,26 @@ def test_a_job_is_never_written_by_two_workers(scheduler: Scheduler, store: Stor
     with lock:
         job = wait_for(scheduler, store, job_id, Status.ERROR)
     assert "Another worker" in (job.cause or "")
+
+
+def test_a_running_dataset_that_others_read_is_neither_stopped_nor_deleted(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    job_id = scheduler.submit(long_job(many_pictures))
+    images = scheduler.folder(job_id).path / "train_db"
+    reader = scheduler.submit(GenericImageDatasetSpec(dataset_name="reader", prebuilt_train_images=str(images)))
+    wait_for(scheduler, store, job_id, Status.RUNNING)
+    for ask in (lambda: scheduler.abort(job_id, to_delete=True), lambda: scheduler.delete(job_id)):
+        with pytest.raises(Refused, match='"long" because 1 job depends on it: "reader"'):
+            ask()
+    scheduler.poll()
+    assert store.get(job_id).status is Status.RUNNING
+    assert store.get(reader).status.is_running
+    scheduler.abort(reader)
+    scheduler.delete(reader)
+    scheduler.abort(job_id, to_delete=True)
+    wait_for(scheduler, store, job_id, Status.ABORTED)
+    scheduler.delete(job_id)
 
 
 def test_a_waiting_job_is_aborted_at_once(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:
