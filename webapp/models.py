@@ -56,7 +56,9 @@ def _form_page(
                      errors)  # fmt: skip
     if wants_json():
         return jsonify(asdict(form))
-    return render_template(f"models/{kind.url}/new.html", form=form, kind=kind, datasets=datasets,
+    # A form sends the texts of all its tabs, so that a refusal loses none.
+    drafts = {framework: str(values.get(f"draft_{framework}", "")) for framework in get_args(Framework)}
+    return render_template(f"models/{kind.url}/new.html", form=form, kind=kind, datasets=datasets, drafts=drafts,
                            gpus=services().resources.gpus)  # fmt: skip
 
 

@@ -5,10 +5,11 @@ import { python } from "@codemirror/lang-python";
 import { HighlightStyle, StreamLanguage, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { lua } from "@codemirror/legacy-modes/mode/lua";
 import { lintGutter, setDiagnostics } from "@codemirror/lint";
-import { EditorState, StateEffect, StateField } from "@codemirror/state";
+import { EditorState, StateEffect, StateField, Transaction } from "@codemirror/state";
 import { Decoration, EditorView, keymap, lineNumbers } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
+import { LANGUAGES } from "./languages.js";
 
 // Colours are the page's custom properties, so that a change of theme needs no word to the editor.
 const theme = EditorView.theme({
@@ -50,10 +51,7 @@ const markedLine = StateField.define({
   provide: (field) => EditorView.decorations.from(field),
 });
 
-const LANGUAGES = {
-  pytorch: { name: "Python", support: python },
-  torch: { name: "Lua", support: () => StreamLanguage.define(lua) },
-};
+const SUPPORT = { pytorch: python, torch: () => StreamLanguage.define(lua) };
 
 const cspNonce = () => document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
 const look = () => [theme, syntaxHighlighting(highlighting), EditorView.cspNonce.of(cspNonce())];
@@ -64,7 +62,7 @@ export function codeView(text, framework, label) {
     doc: text.trimEnd(), // a last line without anything needs no number
     extensions: [
       lineNumbers(),
-      LANGUAGES[framework].support(),
+      SUPPORT[framework](),
       EditorState.readOnly.of(true),
       EditorView.contentAttributes.of({ "aria-label": label }),
       look(),
@@ -80,16 +78,16 @@ export function codeView(text, framework, label) {
 }
 
 /**
- * An editor that keeps a text for each framework, and shows that of `framework`. The textarea has what is shown.
- * Answers {text(framework), setText(text), framework(), show(framework), focus(), goTo(line), showError(line, message), clearError()}.
+ * An editor that keeps a text for each framework, and shows that of `framework`. The textarea has what is shown, and gets
+ * an "input" when that changes; each of `drafts`, textareas by framework, has the text of its framework while that is not
+ * shown, so that the form sends it along. Answers {text(framework), setText(text), framework(), show(framework), focus(), goTo(line), showError(line, message), clearError()}.
  */
-export function codeEditor(textarea, framework) {
+export function codeEditor(textarea, framework, drafts) {
   const states = new Map();
   let shown = framework;
 
   function newState(text) {
-    const language = LANGUAGES[shown];
-    const attributes = { "aria-label": `Custom network, in ${language.name}`, spellcheck: "false" };
+    const attributes = { "aria-label": `Custom network, in ${LANGUAGES[shown].name}`, spellcheck: "false" };
     for (const name of ["aria-describedby", "aria-invalid"]) if (textarea.hasAttribute(name)) attributes[name] = textarea.getAttribute(name);
     return EditorState.create({
       doc: text,
@@ -98,13 +96,15 @@ export function codeEditor(textarea, framework) {
         // Escape and then Tab leaves the editor: CodeMirror's own way out.
         keymap.of([indentWithTab]),
         indentUnit.of("    "),
-        language.support(),
+        SUPPORT[shown](),
         lintGutter(),
         markedLine,
         look(),
         EditorView.contentAttributes.of(attributes),
         EditorView.updateListener.of((update) => {
-          if (update.docChanged) textarea.value = update.state.doc.toString();
+          if (!update.docChanged) return;
+          textarea.value = update.state.doc.toString();
+          textarea.dispatchEvent(new Event("input"));
         }),
       ],
     });
@@ -117,10 +117,11 @@ export function codeEditor(textarea, framework) {
   document.querySelector(`label[for="${textarea.id}"]`)?.addEventListener("click", () => view.focus());
 
   return {
-    text: (of = shown) => (of === shown ? view.state : states.get(of))?.doc.toString() ?? "",
-    /** One change, which one undo takes back. */
-    setText(text) {
-      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 }, annotations: isolateHistory.of("full") });
+    text: (of = shown) => (of === shown ? view.state.doc.toString() : drafts[of].value),
+    /** One change, which one undo takes back, if it is not to be as if the text had been there from the first. */
+    setText(text, { undoable = true } = {}) {
+      const annotations = undoable ? isolateHistory.of("full") : Transaction.addToHistory.of(false);
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 }, annotations });
     },
     framework: () => shown,
     focus: () => view.focus(),
@@ -132,9 +133,11 @@ export function codeEditor(textarea, framework) {
     show(other) {
       if (other === shown) return;
       states.set(shown, view.state);
+      drafts[shown].value = textarea.value = view.state.doc.toString();
       shown = other;
-      view.setState(states.get(other) ?? newState(""));
+      view.setState(states.get(other) ?? newState(drafts[other].value));
       textarea.value = view.state.doc.toString();
+      drafts[other].value = "";
     },
     showError(number, message) {
       const line = lineAt(number);

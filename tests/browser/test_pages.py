@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from jobs.networks.starter import starter_network
 from jobs.resources import DATASET_JOBS_AT_ONCE
+from tests.browser import walk
 from tests.browser.conftest import PictureKeeper, make_dataset, post
 from tests.browser.walk import paste_network, points, train_losses
 from tests.conftest import RunningServer, start_server, until
@@ -174,6 +175,8 @@ def test_each_framework_has_its_tab_and_its_text(
     expect(printed).to_contain_text("(3): nn.Linear(784 -> 300)", timeout=60_000)
     keep_picture(page, "lua")
     text.click()
+    page.keyboard.press("Control+z")
+    expect(text).to_contain_text("nn.View(1, 28, 28):setNumInputDims(1)")
     page.keyboard.press("Control+End")
     page.keyboard.type("-- mine too")
 
@@ -192,9 +195,38 @@ def test_each_framework_has_its_tab_and_its_text(
     expect(page.locator("form[data-editor=ready]")).to_be_visible()
     expect(text).to_have_attribute("data-language", "lua")
     expect(text).to_contain_text("-- mine too")
+    choose_tab(page, "ArrowLeft", "PyTorch")
+    expect(text).to_have_text("mine = 1")
+    choose_tab(page, "ArrowRight", "Torch")
+    expect(text).to_contain_text("-- mine too")
     page.get_by_role("button", name="Starter network").click()
     expect(text).not_to_contain_text("-- mine too")
     expect(text).to_contain_text("nn.View(1, 28, 28):setNumInputDims(1)")
+    text.click()
+    page.keyboard.press("Control+z")
+    expect(text).to_contain_text("-- mine too")
+
+
+def test_a_text_in_the_wrong_tab_is_told_where_it_belongs(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    page.goto(f"{shared.url}/models/images/generic/new?dataset={generic}")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    hint = page.locator('[data-role="language-hint"]')
+    expect(hint).to_have_text("")
+    paste_network(page, walk.LUA)
+    expect(hint).to_have_text("This looks like Lua: choose the tab Torch.")
+    keep_picture(page, "lua")
+    page.locator("#model_name").fill("Lua as Python")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("alert")).to_contain_text("invalid syntax")
+    expect(hint).to_have_text("This looks like Lua: choose the tab Torch.")
+    choose_tab(page, "ArrowRight", "Torch")
+    expect(hint).to_have_text("")
+    paste_network(page, walk.PYTHON)
+    expect(hint).to_have_text("This looks like Python: choose the tab PyTorch.")
+    paste_network(page, walk.LUA)
+    expect(hint).to_have_text("")
 
 
 def colour_of(shown: Locator) -> str:

@@ -147,6 +147,16 @@ def test_a_form_that_was_refused_opens_on_the_tab_that_it_was_sent_from(site: Si
     assert LUA_STARTER in page
 
 
+def test_a_form_that_was_refused_keeps_the_texts_of_all_its_tabs(site: Site) -> None:
+    other = "# <mine>\nimport torch\n"
+    form = payloads.model(
+        site.generic, framework="torch", custom_network=LUA_STARTER, draft_pytorch=other, train_epochs="0"
+    )
+    page = site.client.post("/models/images/generic", data=form).get_data(as_text=True)
+    assert f'<textarea name="draft_pytorch" hidden>\n{html.escape(other)}</textarea>' in page
+    assert '<textarea name="draft_torch" hidden>\n</textarea>' in page
+
+
 def test_the_starter_network_is_in_the_language_of_the_framework(site: Site) -> None:
     starters = [
         site.client.post("/models/starter-network", data={"dataset": site.generic, **choice}).get_json()["network"]

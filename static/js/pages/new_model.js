@@ -1,22 +1,30 @@
 /* The form of a model: dataset and its summary, starter network, editor, Visualize. */
 
-import { h, role } from "../dom.js";
+import { debounced, h, role, setText } from "../dom.js";
 import { count, number, shape } from "../format.js";
 import { get, send } from "../requests.js";
+import { LANGUAGES, frameworkOf } from "../languages.js";
 import { layerView } from "../layers.js";
 import { mountNetworkQuestion } from "../network_question.js";
 import { tabs } from "../tabs.js";
+
+const BEFORE_HINT = 300;
 
 export async function mount(form) {
   const { dataset } = form.elements;
   const summary = role(form, "dataset-summary");
   showDataset(dataset.value, summary);
   const [{ codeEditor }, { mountShowPython }] = await Promise.all([import("../editor.js"), import("../show_python.js")]);
-  const editor = codeEditor(form.elements.custom_network, form.elements.framework.value);
+  const drafts = Object.fromEntries(Object.keys(LANGUAGES).map((framework) => [framework, form.elements[`draft_${framework}`]]));
+  const editor = codeEditor(form.elements.custom_network, form.elements.framework.value, drafts);
   form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
   const starter = starterNetwork(form, editor);
   mountVisualize(form, editor);
-  const choose = mountFrameworks(form, editor, starter.follow);
+  const hint = languageHint(form, editor);
+  const choose = mountFrameworks(form, editor, () => {
+    hint();
+    starter.follow();
+  });
   mountShowPython(form, editor, { mayReplacePython: () => starter.untouched("pytorch"), choose });
   dataset.addEventListener("change", () => {
     showDataset(dataset.value, summary);
@@ -57,13 +65,26 @@ function mountFrameworks(form, editor, chosen) {
   return choose;
 }
 
+/** Says where a text belongs that is in the language of another tab. Answers a function that looks again. */
+function languageHint(form, editor) {
+  const el = role(form, "language-hint");
+  const look = () => {
+    const framework = frameworkOf(editor.text());
+    const tab = framework && form.querySelector(`[data-tab="${framework}"]`).textContent;
+    setText(el, framework && framework !== editor.framework() ? `This looks like ${LANGUAGES[framework].name}: choose the tab ${tab}.` : "");
+  };
+  form.elements.custom_network.addEventListener("input", debounced(look, BEFORE_HINT));
+  look();
+  return look;
+}
+
 /** The starter network of each framework follows the dataset for as long as nobody has changed it. */
 function starterNetwork(form, editor) {
   const starters = {};
   const untouched = (framework = editor.framework()) => editor.text(framework).trim() === "" || editor.text(framework) === starters[framework];
 
   /** Puts the starter into the editor if `wanted` still holds when it is there. */
-  async function insertIf(wanted) {
+  async function insertIf(wanted, how) {
     const asked = { framework: editor.framework(), dataset: form.elements.dataset.value };
     let text;
     try {
@@ -75,11 +96,12 @@ function starterNetwork(form, editor) {
     const insert = wanted();
     starters[asked.framework] = text;
     if (!insert || editor.text() === text) return;
-    editor.setText(text);
+    editor.setText(text, how);
     editor.clearError();
   }
 
-  const follow = () => insertIf(untouched);
+  // Nobody asked for it: undo must not lead to an empty text, or to the starter of another dataset.
+  const follow = () => insertIf(untouched, { undoable: false });
   follow();
   return { insert: () => insertIf(() => true), follow, untouched };
 }
