@@ -291,6 +291,9 @@ def _try_loss(network: Network, images: Tensor, labels: Tensor, output: Any) -> 
         warnings.simplefilter("always")
         try:
             loss = network.loss(output, target)
+        except BadNetwork:
+            # A criterion of the text's own, which knows its line.
+            raise
         except (Exception, SystemExit) as error:
             if is_memory_fault(error):
                 raise

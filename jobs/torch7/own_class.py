@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-import lupa.lua51 as lupa
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -34,6 +33,14 @@ class LuaModule(TorchModule, nn.Module):
     def class_name(self) -> str:
         return str(self._runtime.parts.typename(self._object))
 
+    @property
+    def lines_of_output(self) -> tuple[int, int] | None:
+        """The first and the last line of its own updateOutput, if it has one."""
+        if not self._runtime.parts.computes_in_lua(self._object):
+            return None
+        first, last = self._runtime.parts.lines_of(self._object["updateOutput"]).values()
+        return int(first), int(last)
+
     def described(self) -> str:
         """As the class prints itself."""
         if self._runtime.parts.prints_itself(self._object):
@@ -43,7 +50,9 @@ class LuaModule(TorchModule, nn.Module):
     def forward(self, given: Any) -> Any:
         inputs = tensors_of(given)
         parameters = [self._parameters[name] for name in self._gradients]
-        outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters)
+        # Weights of modules inside get their gradients from Lua: it must be called backward for them too.
+        anchor = torch.empty((), requires_grad=any(parameter.requires_grad for parameter in self.parameters()))
+        outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters, anchor)
         return outputs[0] if len(outputs) == 1 and not self.gives_table else list(outputs)
 
     def train(self, mode: bool = True) -> Self:
@@ -54,10 +63,7 @@ class LuaModule(TorchModule, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Everything that the object keeps moves with its weights, as in Torch7."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, value in list(self._object.items()):
-            kept = self._runtime.to_python(value) if lupa.lua_type(value) == "userdata" else None
-            if isinstance(kept, Tensor) and name not in self._parameters:
-                self._object[name] = self._runtime.to_lua(fn(kept))
+        self._runtime.move_tensors(self._object, fn, but=self._parameters)
         return self
 
     gives_table = False
@@ -68,9 +74,7 @@ class LuaModule(TorchModule, nn.Module):
         runtime = self._runtime
         self._bind_parameters()
         given = [tensor.detach() for tensor in inputs]
-        answer = runtime.to_python(
-            runtime.call(self._object["updateOutput"], self._object, given if is_table else given[0])
-        )
+        answer = runtime.to_python(runtime.call(self._object["forward"], self._object, given if is_table else given[0]))
         self.gives_table = isinstance(answer, list)
         outputs = tensors_of(answer)
         if not outputs:
@@ -87,10 +91,7 @@ class LuaModule(TorchModule, nn.Module):
         lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
         for name, gradient in self._gradients.items():
             lua_object[gradient] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
-        of_inputs = runtime.to_python(
-            runtime.call(lua_object["updateGradInput"], lua_object, lua_inputs, lua_gradients)
-        )
-        runtime.call(lua_object["accGradParameters"], lua_object, lua_inputs, lua_gradients, 1)
+        of_inputs = runtime.to_python(runtime.call(lua_object["backward"], lua_object, lua_inputs, lua_gradients, 1))
         of_parameters = [runtime.to_python(lua_object[name]).clone() for name in self._gradients.values()]
         return [gradient.clone() for gradient in tensors_of(of_inputs)], of_parameters
 
@@ -114,7 +115,7 @@ class _InLua(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         of_inputs, of_parameters = ctx.module.run_backward(ctx.saved_tensors, ctx.is_table, gradients)
         missing: list[Tensor | None] = [None] * (ctx.count - len(of_inputs))
-        return (None, None, None, *of_inputs, *missing, *of_parameters)
+        return (None, None, None, *of_inputs, *missing, *of_parameters, None)
 
 
 # Torch leaves it without types.

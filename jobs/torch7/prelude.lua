@@ -721,6 +721,31 @@ end
 
 G.package = { path = "", cpath = "", loaded = packages, preload = {} }
 
+-- Whether a function is empty, as those are that people put in the place of what is not to be computed. Of a function
+-- as Lua writes it down, the number of instructions comes after the name of its text and three numbers; one is the end.
+local function does_nothing(f)
+  local ok, written = pcall(real_string.dump, f)
+  if not ok then return false end
+  local function number_at(place, bytes)
+    local value = 0
+    for i = place + bytes - 1, place, -1 do value = value * 256 + real_string.byte(written, i) end
+    return value
+  end
+  local size_of_int, size_of_size = real_string.byte(written, 8, 9)
+  local after_name = 13 + size_of_size + number_at(13, size_of_size)
+  return number_at(after_name + 2 * size_of_int + 4, size_of_int) == 1
+end
+
+-- Whether a class of the text, or the object itself, has one of these functions in another way than their first owner.
+local function replaces(object, owner, names)
+  for _, name in ipairs(names) do
+    local found = object[name]
+    local is_hint = (name == "accGradParameters" or name == "updateGradInput") and rawget(object, name) and does_nothing(found)
+    if found ~= owner[name] and not is_hint then return true end
+  end
+  return false
+end
+
 local function load_text(text)
   local chunk, fault = loadstring(text, USER_CHUNK)
   if not chunk then return false, { fault } end
@@ -739,6 +764,11 @@ return {
   line = function(object) return LINE[object] end,
   arguments = function(object) return ARGUMENTS[object] end,
   typename = torch.typename,
+  -- The first and the last line of a function of the text.
+  lines_of = function(f)
+    local info = getinfo(f, "S")
+    return { info.linedefined, info.lastlinedefined }
+  end,
   known_ancestor = function(object)
     local class = class_of(object)
     while class do
@@ -752,15 +782,16 @@ return {
   is_module = function(object) return is_a(object, Module) end,
   is_criterion = function(object) return is_a(object, Criterion) end,
   is_own_criterion = function(object)
-    return object.updateOutput ~= Criterion.updateOutput or object.forward ~= Criterion.forward or not HANDLE[object]
+    return not HANDLE[object] or replaces(object, Criterion, { "forward", "backward", "updateOutput", "updateGradInput" })
   end,
   -- Whether the class, or the object itself, has its own way to compute.
-  computes_in_lua = function(object) return object.updateOutput ~= python_update_output end,
+  computes_in_lua = function(object)
+    return replaces(object, Module, { "forward", "backward", "updateOutput", "updateGradInput", "accGradParameters" })
+  end,
   is_frozen = function(object)
     local own = rawget(object, "accGradParameters")
-    return own ~= nil and own ~= python_acc_grad
+    return own ~= nil and does_nothing(own)
   end,
-  accumulates_in_lua = function(object) return object.accGradParameters ~= python_acc_grad end,
   -- Of the object's own tensors those that it names as its parameters, each by its field and the field of its gradient.
   learnt_fields = function(object)
     local weights, gradients = object:parameters()
@@ -792,7 +823,9 @@ return {
       if is_a(value, Module) then value[training and "training" or "evaluate"](value) end
     end
   end,
-  prints_itself = function(object) return object.__tostring__ ~= Module.__tostring__ end,
+  prints_itself = function(object)
+    return object.__tostring__ ~= Module.__tostring__ and object.__tostring__ ~= Criterion.__tostring__
+  end,
   raw = function(object, key) return rawget(object, key) end,
   collect = function() collectgarbage("collect") end,
   user_line = user_line,

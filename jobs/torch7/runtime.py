@@ -3,7 +3,7 @@
 import copy
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from jobs.torch7 import library
 from jobs.torch7.history import Copied, Flattened, History, Made
 from jobs.torch7.module import CLASSES, Container, Criterion, MadeOf, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule, tensors_of
+from jobs.torch7.own_criterion import LuaCriterion
 from jobs.torch7.tensor_arithmetic import OPERATIONS
 from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, text_of
 
@@ -89,7 +90,7 @@ class Runtime:
         self, gpus: int = 0, clock: Callable[[], float] = time.monotonic, history: History | None = None
     ) -> None:
         self._gpus = gpus
-        self._history = history
+        self.history = history
         self._clock = clock
         self._deadline = float("inf")
         self._wrapped_bytes = 0
@@ -195,8 +196,7 @@ class Runtime:
 
     def _table_to_python(self, table: Any) -> Any:
         if self.parts.number(table) is not None:
-            handle = self.parts.handle(table)
-            return handle.held if handle is not None else self.module_of(table)
+            return self.module_of(table)
         keys = list(table.keys())
         if all(isinstance(key, int) for key in keys) and sorted(keys) == list(range(1, len(keys) + 1)):
             return [self.to_python(table[key]) for key in range(1, len(keys) + 1)]
@@ -247,8 +247,8 @@ class Runtime:
         return name in TORCH_FUNCTIONS
 
     def lua_tensor_method(self, name: str, *arguments: Any) -> Any:
-        if self._history is not None:
-            self._history.tensor_method(name, [*map(self.to_python, arguments)])
+        if self.history is not None:
+            self.history.tensor_method(name, [*map(self.to_python, arguments)])
         return self._computed(TENSOR_METHODS[name], arguments)
 
     def lua_torch_function(self, name: str, *arguments: Any) -> Any:
@@ -294,15 +294,15 @@ class Runtime:
         module = _made(name, given)
         if line:
             self.lines[module] = int(line)
-        if self._history is not None:
-            self._history.steps.append(Made(module))
+        if self.history is not None:
+            self.history.steps.append(Made(module))
         return Handle(module)
 
     def lua_method(self, handle: Handle, lua_name: str, *arguments: Any) -> Any:
         method = getattr(handle.held, handle.held.lua_methods()[lua_name])
         given = [*map(self.to_python, arguments)]
-        if self._history is not None:
-            self._history.module_method(handle.held, lua_name, given)
+        if self.history is not None:
+            self.history.module_method(handle.held, lua_name, given)
         return self.to_lua(method(*given))
 
     def lua_field(self, handle: Handle, name: str) -> Any:
@@ -340,8 +340,8 @@ class Runtime:
         made = copy.deepcopy(module, memo)
         if module in self.lines:
             self.lines[made] = self.lines[module]
-        if self._history is not None:
-            self._history.steps.append(Copied(made, module))
+        if self.history is not None:
+            self.history.steps.append(Copied(made, module))
         return Handle(made)
 
     def lua_share(self, mine: Handle, other: Handle, name: str) -> None:
@@ -361,13 +361,20 @@ class Runtime:
             parameter.data = flat[start:end].view(parameter.shape)
             parameter.grad = gradients[start:end].view(parameter.shape)
             start = end
-        if self._history is not None:
-            self._history.steps.append(Flattened(flat, parameters))
+        if self.history is not None:
+            self.history.steps.append(Flattened(flat, parameters))
         return self.to_lua(flat), self.to_lua(gradients)
 
     def lua_described(self, lua_object: Any) -> str:
         handle = self.parts.handle(lua_object)
         return describe(handle.held if handle is not None else self.module_of(lua_object))
+
+    def move_tensors(self, lua_object: Any, fn: Callable[[Tensor], Tensor], but: Collection[str] = ()) -> None:
+        """Change every tensor that an object keeps in its fields, but those with these names."""
+        for name, value in list(lua_object.items()):
+            kept = self.to_python(value) if lupa.lua_type(value) == "userdata" else None
+            if isinstance(kept, Tensor) and name not in but:
+                lua_object[name] = self.to_lua(fn(kept))
 
     # Modules that Lua itself runs, as a class of the user's may do with those inside it
 
@@ -385,7 +392,12 @@ class Runtime:
     def lua_update_grad_input(self, lua_object: Any, given: Any, gradient: Any) -> Any:
         pending = self._pending.get(self.parts.number(lua_object))
         if pending is None:
-            raise ValueError("updateGradInput is called before updateOutput")
+            name = self.parts.typename(lua_object)
+            if self.parts.handle(lua_object) is None and self.parts.known_ancestor(lua_object) is None:
+                raise ValueError(
+                    f"{name} has no updateGradInput: define function {name}:updateGradInput(input, gradOutput) for it"
+                )
+            raise ValueError(f"{name}:updateGradInput is called before updateOutput")
         parameters = [
             parameter for parameter in self._python_module(lua_object).parameters() if parameter.requires_grad
         ]
@@ -413,13 +425,13 @@ class Runtime:
 
     def lua_criterion_output(self, handle: Handle, output: Any, target: Any) -> float:
         with torch.no_grad():
-            return float(handle.held(self.to_python(output), self.to_python(target)))
+            return float(_inherited(handle)(self.to_python(output), self.to_python(target)))
 
     def lua_criterion_gradient(self, handle: Handle, output: Any, target: Any) -> Any:
         outputs = [tensor.detach().requires_grad_() for tensor in tensors_of(self.to_python(output))]
         is_table = lupa.lua_type(output) == "table"
         with torch.enable_grad():
-            loss = handle.held(outputs if is_table else outputs[0], self.to_python(target))
+            loss = _inherited(handle)(outputs if is_table else outputs[0], self.to_python(target))
         found = [self.to_lua(part) for part in torch.autograd.grad(loss, outputs)]
         return self._lua.table_from(found) if is_table else found[0]
 
@@ -430,20 +442,20 @@ class Runtime:
         parts = self.parts
         if not parts.is_module(lua_object) and not parts.is_criterion(lua_object):
             raise ValueError(f"an object of nn is expected here, got {_kind_in_lua(lua_object)}")
-        if parts.is_criterion(lua_object) and parts.is_own_criterion(lua_object):
-            raise ValueError(
-                f"{parts.typename(lua_object)} is a criterion of the text's own, which is not supported yet: "
-                "take one of nn's, and let the model and labelHook do the rest"
-            )
-        if parts.is_criterion(lua_object) or not parts.computes_in_lua(lua_object):
-            module = self._python_module(lua_object)
-        else:
-            module = self._own_module(lua_object)
+        if parts.is_criterion(lua_object):
+            return self._criterion(lua_object)
+        compute = self._own_module if parts.computes_in_lua(lua_object) else self._python_module
+        module = compute(lua_object)
         if parts.is_frozen(lua_object):
             module.requires_grad_(False)
         if parts.line(lua_object):
             self.lines[module] = parts.line(lua_object)
         return module
+
+    def _criterion(self, lua_object: Any) -> nn.Module:
+        if not self.parts.is_own_criterion(lua_object):
+            return self._python_module(lua_object)
+        return LuaCriterion(self, lua_object)
 
     def _own_module(self, lua_object: Any) -> nn.Module:
         """Of an object of a class of the user's. What it inherits from a class of Python's has the weights."""
@@ -498,6 +510,15 @@ class Runtime:
 
 def _deny(*_arguments: Any) -> Any:
     raise AttributeError("Lua has no way to Python's objects.")
+
+
+def _inherited(handle: Handle | None) -> nn.Module:
+    """The criterion that a class of the text inherits from."""
+    if handle is None:
+        raise ValueError("a criterion needs updateOutput(input, target) and updateGradInput(input, target); where it "
+                         "inherits them, call the parent's __init(self, ...) first")  # fmt: skip
+    criterion: nn.Module = handle.held
+    return criterion
 
 
 def _made(name: str, given: Sequence[Any], *before: Any) -> nn.Module:
