@@ -2,7 +2,8 @@
 
 It reads one request, {"framework", "text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes",
 "pretrained_model", "seconds"}, as a line of JSON on stdin, and writes one answer: the report of the network with what
-was taken of the pretrained weights, or {"error": {"message", "type", "line", "layer"}}.
+was taken of the pretrained weights, or {"error": {"message", "type", "line", "layer"}}. With {"wish": "python",
+"solver_type"} beside it the answer is the Python of a network in Lua, {"python", "notes", "is_same"}.
 """
 
 import math
@@ -30,23 +31,9 @@ class TookTooLong(BaseException):
 
 
 def answer_to(request: dict[str, Any]) -> dict[str, Any]:
-    """The report of the network, or its error, as JSON."""
-    weights: str = request.get("pretrained_model") or ""
-    said_of_weights: list[str] = []
-
-    def take_weights(model: nn.Module) -> None:
-        said_of_weights.extend(load_into(model, Path(weights)))
-
+    """What was asked for, or the error of the network, as JSON."""
     try:
-        _network, report = build_and_check(
-            request["text"],
-            request["image_shape"],
-            request.get("label_shape") or (),
-            request.get("crop_size"),
-            request.get("n_classes"),
-            framework=request.get("framework", "pytorch"),
-            load_weights=take_weights if weights else None,
-        )
+        return _python(request) if request.get("wish") == "python" else _report(request)
     except LayerscopeError as error:
         print(traceback.format_exc(), file=sys.stderr)
         return _error(error)
@@ -61,6 +48,39 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
         # Torch says "can't allocate memory" with a RuntimeError.
         print(traceback.format_exc(), file=sys.stderr)
         return _error(BadNetwork(f"The network could not be tried: {error or 'there is no memory left for it.'}"))
+
+
+def _python(request: dict[str, Any]) -> dict[str, Any]:
+    # It needs the part of torch that writes down what functions do, which takes a second to import.
+    from jobs.show_python import Question, show_python  # noqa: PLC0415
+
+    question = Question(
+        request["image_shape"],
+        request.get("label_shape") or (),
+        request.get("crop_size"),
+        request.get("n_classes"),
+        request.get("solver_type"),
+    )
+    return show_python(request["text"], question).as_json()
+
+
+def _report(request: dict[str, Any]) -> dict[str, Any]:
+    """What the network is made of."""
+    weights: str = request.get("pretrained_model") or ""
+    said_of_weights: list[str] = []
+
+    def take_weights(model: nn.Module) -> None:
+        said_of_weights.extend(load_into(model, Path(weights)))
+
+    _network, report = build_and_check(
+        request["text"],
+        request["image_shape"],
+        request.get("label_shape") or (),
+        request.get("crop_size"),
+        request.get("n_classes"),
+        framework=request.get("framework", "pytorch"),
+        load_weights=take_weights if weights else None,
+    )
     return report.as_json() | {"weights": said_of_weights}
 
 

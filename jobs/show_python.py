@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from jobs.building import check_network, cropped_shape, made_up_batch
 from jobs.errors import BadNetwork
 from jobs.networks.contract import Network, NetworkParams, build_network
+from jobs.networks.names import image_shape_name
 from jobs.networks.tracing import tensors_in
 from jobs.torch7.contract import build_lua_network
 from jobs.torch7.history import History
@@ -20,6 +21,8 @@ from jobs.torch7.python_text import Note, Passes, PythonWriter
 from jobs.torch7.twins import CannotWrite, Pass
 
 SEED = 1
+# Their steps, or their learning rates, follow another rule in Torch7 than in PyTorch.
+SOLVERS_THAT_DIFFER = ("ADADELTA", "ADAM", "NESTEROV", "RMSPROP")
 HOOK_TO_WRITE = """def label_hook(input, label):
     raise NotImplementedError("Write here what the Lua's labelHook computes.")"""
 
@@ -42,8 +45,13 @@ class Question:
 
     image_shape: Sequence[int]
     label_shape: Sequence[int]
-    crop_size: int | None
-    params: NetworkParams
+    crop_size: int | None = None
+    n_classes: int | None = None
+    solver: str | None = None
+
+    @property
+    def params(self) -> NetworkParams:
+        return NetworkParams(cropped_shape(self.image_shape, self.crop_size), self.n_classes)
 
 
 def show_python(text: str, question: Question) -> PythonOfLua:
@@ -53,25 +61,30 @@ def show_python(text: str, question: Question) -> PythonOfLua:
     network = build_lua_network(text, question.params, history=history)
     seen_shape = cropped_shape(question.image_shape, question.crop_size or network.crop_size)
     check_network(network, seen_shape, question.label_shape)
-    notes: list[Note] = []
-    hook = _hook_text(network, seen_shape, question, notes)
-    writer = PythonWriter(network, history, _passes(network, seen_shape, question.label_shape))
+    hook, missing = _hook_text(network, seen_shape, question.label_shape)
+    writer = PythonWriter(text, network, history, _passes(network, seen_shape, question.label_shape))
     try:
-        python = writer.text(hook)
+        python = writer.text(hook, image_shape_name(seen_shape))
     except CannotWrite as error:
         raise BadNetwork(f"This network cannot be written as Python: it has {error}.") from error
-    notes += writer.notes
+    notes = [*missing, *writer.notes]
+    if question.solver in SOLVERS_THAT_DIFFER:
+        notes.append(
+            Note(f"{question.solver} goes by Torch7's rule for Lua and by PyTorch's for Python: curves differ.")
+        )
+    if missing or not writer.is_complete:
+        return PythonOfLua(python, notes, is_same=False)
     differences = _differences(network, python, question, seen_shape)
-    return PythonOfLua(python, [*notes, *differences], is_same=not notes and not differences)
+    return PythonOfLua(python, [*notes, *differences], is_same=not differences)
 
 
-def _hook_text(network: Network, seen_shape: Sequence[int], question: Question, notes: list[Note]) -> str:
+def _hook_text(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> tuple[str, list[Note]]:
+    """The hook's Python, and what is missing in it."""
     try:
-        return hook_text(network.label_hook, seen_shape, question.label_shape)
+        return hook_text(network.label_hook, image_shape, label_shape), []
     except CannotWrite as error:
         line = error.line if isinstance(error, HookLooksAtValues) else None
-        notes.append(Note(f"{error}: write its Python by hand, in label_hook.", line))
-        return HOOK_TO_WRITE
+        return HOOK_TO_WRITE, [Note(f"{error}: write the function label_hook by hand.", line)]
 
 
 def _passes(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> Passes:

@@ -83,6 +83,8 @@ def _model(runtime: Runtime, model: Any, load_weights: Callable[[nn.Module], Non
         if lupa.lua_type(fine_tune) != "function":
             _refuse("fineTuneHook", fine_tune, "a function that gets the model and returns the one to train")
         built = _completed(runtime, runtime.call(fine_tune, model))
+        if runtime.history is not None:
+            runtime.history.is_fine_tuned = True
     if isinstance(built, Criterion):
         raise BadNetwork(f"The model is {describe(built)}, a criterion. Give that as the loss.")
     return built

@@ -68,6 +68,7 @@ class History:
     """All of it, for a text that is run once. It keeps what it names alive."""
 
     steps: list[Step] = field(default_factory=list)
+    is_fine_tuned: bool = False
 
     def tensor_method(self, name: str, arguments: Sequence[Any]) -> None:
         if name in CHANGES and arguments and isinstance(arguments[0], Tensor) and math.prod(arguments[0].shape):

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from jobs.networks.contract import Network
-from jobs.torch7.criteria import SeveralCriteria
+from jobs.torch7.criteria import ClassNLLCriterion, SeveralCriteria
 from jobs.torch7.graph import GraphModule
 from jobs.torch7.history import INITIALIZERS, Changed, Copied, DrawnAnew, Flattened, History, Made
-from jobs.torch7.module import CLASSES, Container, TorchModule, members
+from jobs.torch7.module import CLASSES, Container, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule
 from jobs.torch7.twins import CannotWrite, Pass, literal, twin
 
 LONGEST_LINE = 100
 DEFAULT_BATCH_SIZE = 16
+FINE_TUNED = (
+    "fineTuneHook has been run, and this is the network after it: give it no pretrained weights of the network before."
+)
 # What has no meaning in Python, or is written elsewhere.
 NOT_WRITTEN = frozenset({"in_place", "made_of", "training"})
 
@@ -35,9 +38,10 @@ class Note:
 
 
 class PythonWriter:
-    """Writes one network. `notes` has afterwards what is missing in the text."""
+    """Writes one network. `notes` has afterwards what is missing in the text, and `is_complete` whether it can run."""
 
-    def __init__(self, network: Network, history: History, passes: Passes) -> None:
+    def __init__(self, lua: str, network: Network, history: History, passes: Passes) -> None:
+        self._lua = lua
         self._network = network
         self._history = history
         self._passes = passes
@@ -49,9 +53,12 @@ class PythonWriter:
         self._needs_copy = False
         self._uses = Counter(_references(network.model))
         self.notes: list[Note] = []
+        self.is_complete = True
 
-    def text(self, hook: str) -> str:
-        """The whole text; `hook` is the label hook's function, or empty."""
+    def text(self, hook: str, images: str) -> str:
+        """The whole text; `hook` is the label hook's function, or empty, and `images` the shape of those that fit."""
+        if self._history.is_fine_tuned:
+            self.notes.append(Note(FINE_TUNED))
         if self._order_matters():
             self._write_history()
         model = self._expression(self._network.model)
@@ -69,7 +76,13 @@ class PythonWriter:
         body = [*self._statements, "return {", *(f"    {line}" for line in lines), "}"]
         function = "def network(params):\n" + indent("\n".join(body), "    ")
         parts = ["import copy" if self._needs_copy else "", *self._classes.values(), hook, function]
-        return "\n\n\n".join(part for part in parts if part) + "\n"
+        text = "\n\n\n".join(part for part in parts if part) + "\n"
+        own = (
+            " torch7 has the classes of Torch7 that PyTorch does not have, or has otherwise."
+            if "torch7." in text
+            else ""
+        )
+        return f"# Made from Lua, for images of {images}.{own}\n\n\n{text}"
 
     # In which order weights are drawn
 
@@ -78,7 +91,7 @@ class PythonWriter:
         parameters: list[nn.Parameter] = []
         in_model: list[nn.Module] = []
         for module in _in_order(self._network.model):
-            if _own_parameters(module):
+            if _own_parameters(module) and not isinstance(module, LuaModule):
                 in_model.append(module)
                 parameters += _own_parameters(module).values()
         is_shared = len(set(parameters)) < len(parameters)
@@ -112,7 +125,8 @@ class PythonWriter:
 
     def _assign(self, module: nn.Module, expression: str, is_used: bool = True) -> str:
         made_of = module.made_of if isinstance(module, TorchModule) else None
-        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", made_of.name if made_of else type(module).__name__).lower()
+        said = re.sub(r"^(Spatial|Volumetric|Temporal)", "", made_of.name if made_of else type(module).__name__)
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", said).lower()
         self._numbers[kind] += 1
         self._names[module] = name = f"{kind}_{self._numbers[kind]}"
         comment = "" if is_used else "  # Not in the model; it draws weights before those that are."
@@ -133,32 +147,44 @@ class PythonWriter:
 
     def _write_change(self, step: Changed) -> None:
         target = self._target(step)
-        if target is None:
+        if target is not None:
+            self._statements += self._changed(step, target)
             return
+        for flattened in self._history.steps:
+            if isinstance(flattened, Flattened) and step.is_of(flattened.flat):
+                weights = ", ".join(self._name_of(parameter) for parameter in flattened.parameters)
+                self._statements += [
+                    f"weights = [{weights}]",
+                    "all_weights = nn.utils.parameters_to_vector(weights).detach()",
+                    *self._changed(step, "all_weights"),
+                    "nn.utils.vector_to_parameters(all_weights, weights)",
+                ]
+
+    def _changed(self, step: Changed, target: str) -> list[str]:
         try:
             arguments = [literal(argument) for argument in step.arguments]
         except CannotWrite as error:
             self.notes.append(Note(f"The Lua sets {target} from {error}, which is too much to write here."))
-            return
+            return []
         if step.method in INITIALIZERS:
-            self._statements.append(f"nn.init.{INITIALIZERS[step.method]}({', '.join([target, *arguments])})")
-        else:
-            self._statements.append(f"{target}.data.{step.method}_({', '.join(arguments)})")
+            return [f"nn.init.{INITIALIZERS[step.method]}({', '.join([target, *arguments])})"]
+        return [f"{target}.data.{step.method}_({', '.join(arguments)})"]
 
     def _target(self, step: Changed) -> str | None:
         for module, name in self._names.items():
             for field, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
                 if step.is_of(tensor):
                     return f"{name}.{field}"
-        for flattened in self._history.steps:
-            if isinstance(flattened, Flattened) and step.is_of(flattened.flat):
-                self.notes.append(
-                    Note(
-                        f"The Lua changes all weights at once, with getParameters and {step.method}; "
-                        "that is not in the Python."
-                    )
-                )
         return None
+
+    def _name_of(self, parameter: nn.Parameter) -> str:
+        found = (
+            f"{name}.{field}"
+            for module, name in self._names.items()
+            for field, own in _own_parameters(module).items()
+            if own is parameter
+        )
+        return next(found)
 
     def _write_sharing(self) -> None:
         owners: dict[nn.Parameter, str] = {}
@@ -208,7 +234,7 @@ class PythonWriter:
     def _call_of_torch(self, module: nn.Module) -> str:
         made_of = module.made_of if isinstance(module, TorchModule) else None
         if made_of is None:
-            raise CannotWrite(f"{type(module).__name__}, which no line of the Lua makes")
+            raise CannotWrite(f"{describe(module)}, which Lua computes itself")
         return f"torch7.{made_of.name}({', '.join(map(self._argument, made_of.arguments))})"
 
     def _argument(self, value: Any) -> str:
@@ -252,18 +278,20 @@ class PythonWriter:
     def _own_class(self, module: LuaModule) -> str:
         said = module.class_name
         name = re.sub(r"\W", "", said.rpartition(".")[2])
-        line = self._network.line_of(module)
+        self.is_complete = False
         if name not in self._classes:
+            lines = module.lines_of_output
+            source = self._lua.splitlines()[lines[0] - 1 : lines[1]] if lines else []
             self._classes[name] = "\n".join([
                 f"class {name}(nn.Module):",
                 f'    """{said} of the Lua."""',
                 "",
                 "    def forward(self, input):",
+                *(f"        # {line}".rstrip() for line in source),
                 f'        raise NotImplementedError("Write here what {said}:updateOutput computes.")',
             ])  # fmt: skip
-            self.notes.append(
-                Note(f"{said} is a class of the Lua's own: write its forward by hand, in the class {name}.", line)
-            )
+            text = f"{said} is a class of the text's own: write its forward by hand, in the class {name}."
+            self.notes.append(Note(text, lines[0] if lines else self._network.line_of(module)))
         return f"{name}()"
 
     def _loss(self) -> str:
@@ -274,9 +302,9 @@ class PythonWriter:
             for criterion, factor in zip(loss.criteria, loss.factors, strict=True):
                 self._statements.append(f"loss.add({self._expression(criterion)}, {literal(factor)})")
             return "loss"
-        if isinstance(loss, TorchModule) and loss.made_of is None:
-            # The one of a Lua that names none.
-            return f"torch7.{type(loss).__name__}()"
+        if type(loss) is ClassNLLCriterion and loss.made_of is None:
+            # The one of a text that names none.
+            return "torch7.ClassNLLCriterion()"
         return self._expression(loss)
 
 
