@@ -34,7 +34,11 @@ class BadNetwork(UserError):
 
 
 class TrainingDiverged(UserError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite, first at `step`."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 class EnvironmentFault(LayerscopeError):

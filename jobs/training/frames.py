@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -102,6 +102,9 @@ class Frames:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, TrainingDiverged) and self._position is not None:
+            # The steps that were done before the loss was read only carried it on.
+            self._position = replace(self._position, step=max(error.step, self._taken[0] if self._taken else 0))
         # Of a network that failed there is nothing more to see.
         if self._camera is not None and isinstance(error, StopRequested | TrainingDiverged | None):
             self._take()

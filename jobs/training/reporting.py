@@ -58,10 +58,13 @@ class Points:
             return {}
         return {
             "step": [step for step, _, _ in points],
-            "epoch": [round(step / self.steps_per_epoch, 6) for step, _, _ in points],
+            "epoch": [self.epoch_of(step) for step, _, _ in points],
             "loss": [_short(loss) for _, loss, _ in points],
             "learning_rate": [in_words(rate) for _, _, rate in points],
         }
+
+    def epoch_of(self, step: int) -> float:
+        return round(step / self.steps_per_epoch, 6)
 
     def _thinned(self, points: list[Point], is_last: bool) -> list[Point]:
         groups = [list(group) for _, group in groupby([*self._waiting, *points], self._group_of)]
@@ -119,6 +122,7 @@ class TrainingReport:
         self._points = Points(steps_in_group(position), position.steps_per_epoch)
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
+        self._images_of_steps: list[int] = []
         self._images_done = 0
         self._usage = UsageMeter(device)
         self._next_block = self._next_usage = self._clock()
@@ -130,6 +134,7 @@ class TrainingReport:
         """Note one step; now and then also say what has gathered. TrainingDiverged when a loss was not finite."""
         self._losses[len(self._learning_rates)].copy_(loss)
         self._learning_rates.append(learning_rate)
+        self._images_of_steps.append(images)
         if self._epoch_ended is not None:
             self._note_pause(self._clock() - self._epoch_ended, images)
         self._images_done += images
@@ -146,13 +151,25 @@ class TrainingReport:
 
     def flush(self, is_last: bool = False) -> None:
         """Say everything up to this step, but for the steps of a group that is not full yet."""
-        self._write_points(is_last)
+        # CPU–GPU sync point, the only one of the loop.
+        losses: list[float] = self._losses[: len(self._learning_rates)].tolist()
+        exploded = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        if exploded is not None:
+            # The steps after it only carry it on: the training ended there.
+            losses = losses[: exploded + 1]
+            self._images_done -= sum(self._images_of_steps[exploded + 1 :])
+        self._write_points(losses, is_last or exploded is not None)
         now = self._clock()
         self._next_block = now + SECONDS_BETWEEN_BLOCKS
         self._write_progress(now)
         if now >= self._next_usage:
             self._next_usage = now + SECONDS_BETWEEN_USAGE
             self._events.write("usage", **self._usage.read())
+        if exploded is not None:
+            raise TrainingDiverged(
+                f"Network reported {in_words(losses[-1])} for training loss. Try decreasing your learning rate.",
+                self._points.step,
+            )
 
     def _note_pause(self, seconds: float, images: int) -> None:
         """Between two epochs there was what an epoch ends with, validation and snapshot, and then a step."""
@@ -162,18 +179,11 @@ class TrainingReport:
         self._time_left.pause(max(0.0, seconds - seconds_of_step), kind)
         self._epoch_ended = None
 
-    def _write_points(self, is_last: bool) -> None:
-        # CPU–GPU sync point, the only one of the loop.
-        losses: list[float] = self._losses[: len(self._learning_rates)].tolist()
-        bad = next((loss for loss in losses if not math.isfinite(loss)), None)
-        columns = self._points.add(losses, self._learning_rates, is_last or bad is not None)
-        self._learning_rates = []
+    def _write_points(self, losses: list[float], is_last: bool) -> None:
+        columns = self._points.add(losses, self._learning_rates[: len(losses)], is_last)
+        self._learning_rates, self._images_of_steps = [], []
         if columns:
             self._events.write("train", **columns)
-        if bad is not None:
-            raise TrainingDiverged(
-                f"Network reported {in_words(bad)} for training loss. Try decreasing your learning rate."
-            )
 
     def _write_progress(self, now: float) -> None:
         self._time_left.mark(now if self._epoch_ended is None else self._epoch_ended, self._images_done)
@@ -187,5 +197,5 @@ class TrainingReport:
             phase="Training",
             rate=round(self._time_left.rate(SECONDS_OF_RATE), 1),
             seconds_left=[round(end, 1) for end in left] if left else None,
-            epoch=round(self._images_done / self._images_per_epoch, 4),
+            epoch=self._points.epoch_of(self._points.step),
         )

@@ -85,6 +85,22 @@ def test_a_loss_that_is_no_number_is_said_before_its_group_is_full(tmp_path: Pat
     assert [loss for event in told(log, "train") for loss in event["loss"]][-1] == "nan"
 
 
+def test_a_training_ends_at_the_step_at_which_its_loss_explodes(tmp_path: Path) -> None:
+    """The steps that followed before anybody looked are told by nobody: neither as points nor as progress."""
+    log, now = tmp_path / "events.jsonl", [0.0]
+    report = TrainingReport(EventWriter(log), Position(0, 10, 100), 80, CPU, clock=lambda: now[0])
+    report.step(torch.tensor(1.0), 0.1, 8)
+    for loss in (2.0, float("inf"), float("nan"), float("nan")):
+        report.step(torch.tensor(loss), 0.1, 8)
+    now[0] = 1.0
+    with pytest.raises(TrainingDiverged, match="reported infinity") as ending:
+        report.step(torch.tensor(float("nan")), 0.1, 8)
+    assert ending.value.step == 3
+    assert [loss for event in told(log, "train") for loss in event["loss"]] == [1.0, 2.0, "infinity"]
+    assert told(log, "train")[-1]["epoch"][-1] == told(log, "progress")[-1]["epoch"] == 0.3
+    assert told(log, "progress")[-1]["done"] == 24
+
+
 def test_losses_are_written_with_the_digits_that_they_have(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     report = TrainingReport(EventWriter(log), Position(0, 10, 10), 10, torch.device("cpu"))

@@ -385,6 +385,11 @@ def test_a_loss_that_explodes_advises_a_smaller_learning_rate(site: Site) -> Non
     job_id = site.make_model(learning_rate="100000", lr_policy="fixed", train_epochs="20")
     cause = site.cause_on_page(job_id)
     assert "for training loss. Try decreasing your learning rate." in cause
+    row = site.client.get(f"/jobs/{job_id}/table_data.json").get_json()["job"]
+    assert f"Network reported {row['loss (train) last']} for" in cause
+    told, drawn = site.events(job_id, "progress")[-1], site.events(job_id, "train")[-1]
+    assert told["epoch"] == drawn["epoch"][-1]
+    assert row["progress"] == round(100 * told["fraction"], 1)
     assert site.client.get(f"/jobs/{job_id}/events").get_json()["events"], "strict JSON, in spite of NaN"
 
 
