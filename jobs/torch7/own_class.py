@@ -35,11 +35,7 @@ class LuaModule(TorchModule, nn.Module):
 
     @property
     def lines_of_output(self) -> tuple[int, int] | None:
-        """The first and the last line of its own updateOutput, if it has one."""
-        if not self._runtime.parts.computes_in_lua(self._object):
-            return None
-        first, last = self._runtime.parts.lines_of(self._object["updateOutput"]).values()
-        return int(first), int(last)
+        return self._runtime.lines_of(self._object["updateOutput"])
 
     def described(self) -> str:
         """As the class prints itself."""

@@ -35,6 +35,10 @@ class LuaCriterion(Criterion):
     def class_name(self) -> str:
         return str(self._runtime.parts.typename(self._object))
 
+    @property
+    def lines_of_output(self) -> tuple[int, int] | None:
+        return self._runtime.lines_of(self._object["updateOutput"])
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LuaCriterion":
         """Everything that the object keeps moves with the network."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -764,10 +764,10 @@ return {
   line = function(object) return LINE[object] end,
   arguments = function(object) return ARGUMENTS[object] end,
   typename = torch.typename,
-  -- The first and the last line of a function of the text.
+  -- The first and the last line of a function, if it is one of the text.
   lines_of = function(f)
     local info = getinfo(f, "S")
-    return { info.linedefined, info.lastlinedefined }
+    if info.source == USER_CHUNK then return { info.linedefined, info.lastlinedefined } end
   end,
   known_ancestor = function(object)
     local class = class_of(object)

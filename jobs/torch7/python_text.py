@@ -16,6 +16,7 @@ from jobs.torch7.graph import GraphModule
 from jobs.torch7.history import INITIALIZERS, Changed, Copied, DrawnAnew, Flattened, History, Made
 from jobs.torch7.module import CLASSES, Container, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule
+from jobs.torch7.own_criterion import LuaCriterion
 from jobs.torch7.twins import CannotWrite, Pass, literal, twin
 
 LONGEST_LINE = 100
@@ -206,7 +207,7 @@ class PythonWriter:
 
     def _new(self, module: nn.Module) -> str:
         """How the module is made, before anything is done to it."""
-        if isinstance(module, LuaModule):
+        if isinstance(module, LuaModule | LuaCriterion):
             return self._own_class(module)
         if isinstance(module, GraphModule):
             return self._graph(module)
@@ -242,7 +243,7 @@ class PythonWriter:
 
     def _further_statements(self, module: nn.Module, name: str) -> list[str]:
         """What is done to the module after it is made, but for its weights."""
-        if isinstance(module, Container | LuaModule | SeveralCriteria):
+        if isinstance(module, Container | LuaModule | LuaCriterion | SeveralCriteria):
             return []
         as_made = self._as_made(module)
         if as_made is None:
@@ -275,22 +276,22 @@ class PythonWriter:
         nodes = indent("\n".join(children), "        ")
         return f"torch7.gModule(\n    [\n{nodes}\n    ],\n{indent(chr(10).join(rest), '    ')}\n)"
 
-    def _own_class(self, module: LuaModule) -> str:
-        said = module.class_name
-        name = re.sub(r"\W", "", said.rpartition(".")[2])
+    def _own_class(self, module: LuaModule | LuaCriterion) -> str:
+        """A class of the text's own: what it computes, only Lua knows."""
+        name = re.sub(r"\W", "", module.class_name.rpartition(".")[2])
         self.is_complete = False
         if name not in self._classes:
             lines = module.lines_of_output
             source = self._lua.splitlines()[lines[0] - 1 : lines[1]] if lines else []
             self._classes[name] = "\n".join([
                 f"class {name}(nn.Module):",
-                f'    """{said} of the Lua."""',
+                f'    """{module.class_name} of the Lua."""',
                 "",
-                "    def forward(self, input):",
+                f"    def forward(self, {'input' if isinstance(module, LuaModule) else 'output, target'}):",
                 *(f"        # {line}".rstrip() for line in source),
-                f'        raise NotImplementedError("Write here what {said}:updateOutput computes.")',
+                f'        raise NotImplementedError("Write here what {module.class_name}:updateOutput computes.")',
             ])  # fmt: skip
-            text = f"{said} is a class of the text's own: write its forward by hand, in the class {name}."
+            text = f"{module.class_name} is a class of the text's own: write its forward by hand, in the class {name}."
             self.notes.append(Note(text, lines[0] if lines else self._network.line_of(module)))
         return f"{name}()"
 

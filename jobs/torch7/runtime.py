@@ -145,6 +145,11 @@ class Runtime:
             raise self._fault(values[0]).as_bad_network()
         return values[0] if values else None
 
+    def lines_of(self, function: Any) -> tuple[int, int] | None:
+        """The first and the last line of a function of the text; None for one of ours."""
+        found = self.parts.lines_of(function)
+        return (int(found[1]), int(found[2])) if found is not None else None
+
     def _fault(self, described: Any) -> LuaFault:
         if lupa.lua_type(described) != "table":
             # There was no memory left to describe it.

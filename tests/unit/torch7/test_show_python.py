@@ -316,6 +316,25 @@ def test_classes_of_ones_own_are_told_with_the_lua_to_write_anew(family: str) ->
         assert f"# {text.splitlines()[note.line - 1].strip()}" in found.python
 
 
+def test_a_criterion_of_ones_own_is_told_too() -> None:
+    text = "\n".join([
+        "local Own = torch.class('nn.Own', 'nn.Criterion')",
+        "function Own:updateOutput(input, target)",
+        "    self.output = (input - target):pow(2):mean()",
+        "    return self.output",
+        "end",
+        "function Own:updateGradInput(input, target) return (input - target) * (2 / input:nElement()) end",
+        network("net:add(nn.Linear(784, 784))", loss="nn.Own()"),
+    ])  # fmt: skip
+    found = shown(text)
+    (note,) = found.notes
+    assert "nn.Own is a class of the text's own" in note.text
+    assert note.line == 2
+    assert '"loss": Own(),' in found.python
+    written = re.sub(r"raise NotImplementedError\(.*\)", "return F.mse_loss(output, target)", found.python)
+    build_and_check(written, (1, 28, 28), ())
+
+
 def test_the_python_of_an_own_class_runs_when_its_forward_is_written() -> None:
     text, image_shape, label_shape = FAMILIES["inherited"]
     python = shown(text, Question(image_shape, label_shape)).python
