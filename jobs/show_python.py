@@ -16,8 +16,8 @@ from jobs.networks.names import image_shape_name
 from jobs.networks.tracing import tensors_in
 from jobs.torch7.contract import build_lua_network
 from jobs.torch7.history import History
-from jobs.torch7.hook_text import HookLooksAtValues, hook_text
-from jobs.torch7.python_text import Note, Passes, PythonWriter
+from jobs.torch7.hook_text import HookLooksAtValues, hook_text, hook_to_write
+from jobs.torch7.python_text import Note, Passes, PythonWriter, lines_of_text
 from jobs.torch7.twins import CannotWrite, Pass
 
 SEED = 1
@@ -61,7 +61,12 @@ def show_python(text: str, question: Question) -> PythonOfLua:
     network = build_lua_network(text, question.params, history=history)
     seen_shape = cropped_shape(question.image_shape, question.crop_size or network.crop_size)
     check_network(network, seen_shape, question.label_shape)
-    hook, missing = _hook_text(network, seen_shape, question.label_shape)
+    try:
+        hook, missing = hook_text(network.label_hook, seen_shape, question.label_shape), []
+    except CannotWrite as error:
+        hook = hook_to_write(lines_of_text(text, history.hook_lines))
+        line = error.line if isinstance(error, HookLooksAtValues) else None
+        missing = [Note(f"{error}: write the function label_hook by hand.", line)]
     writer = PythonWriter(text, network, history, _passes(network, seen_shape, question.label_shape))
     try:
         python = writer.text(hook, image_shape_name(seen_shape))
@@ -76,15 +81,6 @@ def show_python(text: str, question: Question) -> PythonOfLua:
         return PythonOfLua(python, notes, is_same=False)
     differences = _differences(network, python, question, seen_shape)
     return PythonOfLua(python, [*notes, *differences], is_same=not differences)
-
-
-def _hook_text(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> tuple[str, list[Note]]:
-    """The hook's Python, and what is missing in it."""
-    try:
-        return hook_text(network.label_hook, image_shape, label_shape), []
-    except CannotWrite as error:
-        line = error.line if isinstance(error, HookLooksAtValues) else None
-        return HOOK_TO_WRITE, [Note(f"{error}: write the function label_hook by hand.", line)]
 
 
 def _passes(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> Passes:

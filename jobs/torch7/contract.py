@@ -120,6 +120,8 @@ def _label_hook(runtime: Runtime, hook: Any) -> LabelHook:
         return _float_labels
     if lupa.lua_type(hook) != "function":
         _refuse("labelHook", hook, "a function(input, dblabel) that returns the target")
+    if runtime.history is not None:
+        runtime.history.hook_lines = runtime.lines_of(hook)
 
     def call_hook(images: Tensor, labels: Tensor) -> Any:
         returned = runtime.call(hook, images, _float_labels(images, labels))

@@ -69,6 +69,8 @@ class History:
 
     steps: list[Step] = field(default_factory=list)
     is_fine_tuned: bool = False
+    # The first and the last line of labelHook.
+    hook_lines: tuple[int, int] | None = None
 
     def tensor_method(self, name: str, arguments: Sequence[Any]) -> None:
         if name in CHANGES and arguments and isinstance(arguments[0], Tensor) and math.prod(arguments[0].shape):

@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from jobs.errors import BadNetwork
 from jobs.networks.contract import LabelHook, label_type
-from jobs.torch7.twins import CannotWrite, literal
+from jobs.torch7.twins import CannotWrite, literal, to_write
 
 NAME = "label_hook"
 # Two primes: a number that is a multiple of one in the first run and of the other in the second counts images.
@@ -51,6 +51,11 @@ def hook_text(hook: LabelHook, image_shape: Sequence[int], label_shape: Sequence
     if lines == ["return label"]:
         return ""
     return "\n".join([f"def {NAME}(input, label):", *(f"    {line}" for line in lines)])
+
+
+def hook_to_write(lua: Sequence[str]) -> str:
+    """A function that a person has to write, with the lines of the Lua in it."""
+    return to_write(f"def {NAME}(input, label):", lua, "labelHook")
 
 
 def _traced(hook: LabelHook, images: list[int], labels: list[int]) -> fx.Graph:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import indent
+from textwrap import dedent, indent
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from jobs.torch7.history import INITIALIZERS, Changed, Copied, DrawnAnew, Flatte
 from jobs.torch7.module import CLASSES, Container, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule
 from jobs.torch7.own_criterion import LuaCriterion
-from jobs.torch7.twins import CannotWrite, Pass, literal, twin
+from jobs.torch7.twins import CannotWrite, Pass, literal, to_write, twin
 
 LONGEST_LINE = 100
 DEFAULT_BATCH_SIZE = 16
@@ -282,14 +282,13 @@ class PythonWriter:
         self.is_complete = False
         if name not in self._classes:
             lines = module.lines_of_output
-            source = self._lua.splitlines()[lines[0] - 1 : lines[1]] if lines else []
+            head = f"def forward(self, {'input' if isinstance(module, LuaModule) else 'output, target'}):"
+            forward = to_write(head, lines_of_text(self._lua, lines), f"{module.class_name}:updateOutput")
             self._classes[name] = "\n".join([
                 f"class {name}(nn.Module):",
                 f'    """{module.class_name} of the Lua."""',
                 "",
-                f"    def forward(self, {'input' if isinstance(module, LuaModule) else 'output, target'}):",
-                *(f"        # {line}".rstrip() for line in source),
-                f'        raise NotImplementedError("Write here what {module.class_name}:updateOutput computes.")',
+                indent(forward, "    "),
             ])  # fmt: skip
             text = f"{module.class_name} is a class of the text's own: write its forward by hand, in the class {name}."
             self.notes.append(Note(text, lines[0] if lines else self._network.line_of(module)))
@@ -307,6 +306,11 @@ class PythonWriter:
             # The one of a text that names none.
             return "torch7.ClassNLLCriterion()"
         return self._expression(loss)
+
+
+def lines_of_text(text: str, lines: tuple[int, int] | None) -> list[str]:
+    """From the first to the last, without what all of them are indented by."""
+    return dedent("\n".join(text.splitlines()[lines[0] - 1 : lines[1]])).splitlines() if lines else []
 
 
 def _listed(begin: str, parts: Sequence[str], end: str) -> str:

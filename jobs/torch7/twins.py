@@ -62,6 +62,12 @@ def literal(value: Any) -> str:
     raise CannotWrite(f"a value of type {type(value).__name__}")
 
 
+def to_write(head: str, lua: Sequence[str], what: str) -> str:
+    """A function that a person has to write, with the lines of the Lua that tell what it has to do."""
+    lines = [*(f"# {line}".rstrip() for line in lua), f'raise NotImplementedError("Write here what {what} computes.")']
+    return "\n".join([head, *(f"    {line}" for line in lines)])
+
+
 def _floats(numbers: Any) -> str:
     if isinstance(numbers, list):
         return f"[{', '.join(map(_floats, numbers))}]"

@@ -296,6 +296,7 @@ def test_a_hook_that_looks_at_values_is_told_with_its_line() -> None:
     (note,) = found.notes
     assert "looks at the values" in note.text
     assert note.line == 5
+    assert "# for i = 1, input:size(1) do t[i][label[i] + 1] = 1 end return t end }" in found.python
     assert "NotImplementedError" in found.python
 
 
