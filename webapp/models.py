@@ -119,7 +119,7 @@ def show_python() -> ResponseReturnValue:
     question = _network_question()
     if question["framework"] != "torch":
         raise UserError("Only a network in Lua can be shown as Python. This one was sent as Python already.")
-    return _answer_about_network(question | {"wish": "python"})
+    return _answer_about_network(question | {"wish": "python", "solver_type": request.form.get("solver_type", "")})
 
 
 def _network_question() -> dict[str, Any]:

@@ -3,13 +3,13 @@
 import { h, setText } from "./dom.js";
 import { send } from "./requests.js";
 
-const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean", "pretrained_model"];
+const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean", "solver_type", "pretrained_model"];
 // The server gives up sooner; this is for one that has gone.
 const TIMEOUT = 60_000;
 
 /**
  * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that; then it has what
- * `show(answer, fill)` fills it with, or what is wrong and where.
+ * `show(answer, fill, text)` fills it with, or what is wrong and where.
  */
 export function mountNetworkQuestion(form, editor, { button, panel, url, waiting }, show) {
   const fill = (state, ...nodes) => {
@@ -41,7 +41,7 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
     fill("busy", wait.el);
     try {
       const answer = await send("POST", url, fields, { signal: AbortSignal.any([cancelled.signal, AbortSignal.timeout(TIMEOUT)]) });
-      if (editor.framework() === framework) show(answer, (...nodes) => fill("ok", ...nodes));
+      if (editor.framework() === framework) show(answer, (...nodes) => fill("ok", ...nodes), fields.custom_network);
     } catch (error) {
       if (cancelled.signal.aborted) {
         fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));

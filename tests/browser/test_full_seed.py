@@ -1,7 +1,6 @@
 """The seed at full size: 45,002 real MNIST images, 30 epochs, default options. `make seed DATA=FOLDER` runs it."""
 
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,17 +34,11 @@ def test_thirty_epochs_of_the_seed_on_mnist(
     walk.wait_for_done(page, 900)
     print(f"\nfrom Visualize to Done: {time.monotonic() - began:.0f} s")
 
-    points = [
-        (epoch, loss)
-        for event in walk.told(server, job_id, "train")
-        for epoch, loss in zip(event["epoch"], event["loss"], strict=True)
-    ]
-    means = {
-        epoch: statistics.fmean(loss for at, loss in points if epoch - 1 < at <= epoch) for epoch in (1, 6, 10, 11, 30)
-    }
-    print(f"loss of the first batch: {points[0][1]:,.0f}")
+    means = walk.epoch_means(server, job_id, 1, 6, 10, 11, 30)
+    first = walk.train_losses(server, job_id)[0]
+    print(f"loss of the first batch: {first:,.0f}")
     print("mean training loss:", ", ".join(f"epoch {epoch}: {mean:,.0f}" for epoch, mean in means.items()))
-    assert 3_800 < points[0][1] < 4_800
+    assert 3_800 < first < 4_800
     assert 365 < means[30] < 405
     assert means[10] - means[11] > 30, "the step of the learning rate shows"
 

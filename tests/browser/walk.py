@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def wait_for_done(page: Page, seconds: float = 180) -> None:
     expect(page.locator('[data-role="status"][data-status="Done"]').first).to_be_visible(timeout=seconds * 1000)
 
 
-def make_classification_dataset(page: Page, server: RunningServer, folder: Path) -> str:
+def fill_classification_form(page: Page, server: RunningServer, folder: Path) -> None:
     page.goto(server.url)
     page.get_by_text("New dataset", exact=True).click()
     page.get_by_role("link", name="Classification").first.click()
@@ -85,6 +86,10 @@ def make_classification_dataset(page: Page, server: RunningServer, folder: Path)
     page.get_by_label("Height").fill("28")
     page.locator("#folder_train").fill(str(folder))
     page.locator("#dataset_name").fill("MNIST")
+
+
+def make_classification_dataset(page: Page, server: RunningServer, folder: Path) -> str:
+    fill_classification_form(page, server, folder)
     page.get_by_role("button", name="Create").click()
     page.wait_for_url("**/datasets/2*")
     wait_for_done(page)
@@ -113,8 +118,8 @@ def paste_network(page: Page, text: str) -> None:
     page.keyboard.press("Control+v")
 
 
-def create_model(page: Page, language: Language, **fields: str) -> str:
-    """Paste the seed's network, look at its layers, create; the job's id. `fields` are typed where they are given."""
+def fill_model_form(page: Page, language: Language, **fields: str) -> None:
+    """Paste the seed's network and look at its layers. `fields` are typed where they are given."""
     page.get_by_text("New model", exact=True).click()
     page.get_by_role("link", name="Other").last.click()
     for name, value in {"model_name": "Autoencoder", **fields}.items():
@@ -126,6 +131,11 @@ def create_model(page: Page, language: Language, **fields: str) -> str:
     check = page.locator('[data-role="network-check"]')
     expect(check).to_contain_text("501,834", timeout=60_000)
     expect(check).to_contain_text(language.layer(784, 300))
+
+
+def create_model(page: Page, language: Language, **fields: str) -> str:
+    """The seed's network as a job; its id."""
+    fill_model_form(page, language, **fields)
     page.get_by_role("button", name="Create").click()
     page.wait_for_url("**/models/2*")
     return page.url.rsplit("/", 1)[1]
@@ -187,6 +197,16 @@ def told(server: RunningServer, job_id: str, kind: str) -> list[dict[str, Any]]:
         events += answer["events"]
         since, more = answer["next"], answer["more"]
     return [event for event in events if event["type"] == kind]
+
+
+def epoch_means(server: RunningServer, job_id: str, *epochs: int) -> dict[int, float]:
+    """The mean training loss of each of these epochs."""
+    points = [
+        (epoch, loss)
+        for event in told(server, job_id, "train")
+        for epoch, loss in zip(event["epoch"], event["loss"], strict=True)
+    ]
+    return {last: statistics.fmean(loss for at, loss in points if last - 1 < at <= last) for last in epochs}
 
 
 def train_losses(server: RunningServer, job_id: str) -> list[float]:

@@ -359,6 +359,17 @@ def test_visualize_wants_a_dataset_and_a_crop_that_fit(site: Site) -> None:
         assert "crop size" in answer["error"]["message"]
 
 
+def test_a_network_in_lua_is_shown_in_python_that_works(site: Site) -> None:
+    status, answer = show_python(site, LUA_STARTER)
+    assert status == 200
+    assert (answer["is_same"], answer["notes"]) == (True, [])
+    status, checked = visualize(site, answer["python"])
+    assert status == 200
+    assert checked["parameters"] == 501_834
+    (note,) = show_python(site, LUA_STARTER, solver_type="ADAM")[1]["notes"]
+    assert "ADAM" in note["text"]
+
+
 def test_only_lua_that_can_be_tried_is_shown_as_python(site: Site) -> None:
     status, answer = show_python(site, LUA_STARTER.replace("nn.Linear(50, 300)", "nn.Linear(51, 300)"))
     assert (status, answer["error"]["type"], answer["error"]["line"]) == (400, "BadNetwork", 8)
