@@ -69,7 +69,10 @@ def show(
     return {
         "pictures": main_pictures(image, target, passed.code, output, compared, colormap),
         "error": compared and {"mse": compared["mse"], "correlation": compared["correlation"]},
-        "layers": [{**vars(row), "picture": row.picture and vars(row.picture)} for row in rows],
+        "layers": [
+            {**vars(row), "path": passed.calls[row.index].path, "picture": row.picture and vars(row.picture)}
+            for row in rows
+        ],
         "total_parameters": total_parameters,
         "code_layer": passed.code and passed.code.index,
     }
@@ -96,7 +99,10 @@ def main_pictures(
     compared: dict[str, Any] | None,
     colormap: Colormap,
 ) -> list[dict[str, Any]]:
-    """The pictures at the top of the page. Normalized and reconstruction share their colours: same colour, same value."""
+    """The pictures at the top of the page. Normalized and reconstruction share their colours: same colour, same value.
+
+    Behind a caption with a range the page says what that is, with numbers as it writes all others.
+    """
     limits = _common_limits(target, output) if compared else None
     # A dataset of floats has a range of its own.
     original = draw_image(image) if image.dtype == np.uint8 else draw(image, colormap)
@@ -105,17 +111,19 @@ def main_pictures(
         _shown(
             "normalized",
             "Normalized",
-            f"{'What the network is to reconstruct' if compared else 'What the network gets'}: {_range(target)}.",
+            "What the network is to reconstruct" if compared else "What the network gets",
             draw(target, colormap, limits),
-        ),
+        )
+        | {"range": _range(target)},
     ]
     if code is not None:
         values = first_of(code.outputs[0])
-        caption = f"{layer_name(code.module)}: {values.size} values, {_range(values)}."
+        caption = f"The {values.size} values of {layer_name(code.module)}"
         title = "Compressed representation" if compared else "Smallest layer"
-        shown.append(_shown("code", title, caption, draw(values, colormap)))
+        shown.append(_shown("code", title, caption, draw(values, colormap)) | {"range": _range(values)})
     title = "Reconstruction" if compared else "Output"
-    shown.append(_shown("output", title, f"What the network gives: {_range(output)}.", draw(output, colormap, limits)))
+    drawn = draw(output, colormap, limits)
+    shown.append(_shown("output", title, "What the network gives", drawn) | {"range": _range(output)})
     if compared:
         caption = "Distance of each value of the reconstruction from the normalized image."
         shown.append(_shown("error", "Error", caption, draw(_one_plane(compared["map"]), colormap)))
@@ -132,11 +140,10 @@ def _common_limits(target: Floats, output: Floats) -> tuple[float, float]:
     return float(np.fmin.reduce([low for low, _ in both])), float(np.fmax.reduce([high for _, high in both]))
 
 
-def _range(values: Floats) -> str:
+def _range(values: Floats) -> list[float] | None:
+    """From the lowest to the highest finite value, if there is one."""
     low, high = finite_limits(values)
-    if math.isnan(low):
-        return "no finite value"
-    return f"{low:.4g} to {high:.4g}"
+    return None if math.isnan(low) else [float(low), float(high)]
 
 
 def _one_plane(errors: Floats) -> Floats:

@@ -16,6 +16,7 @@ from jobs.store import Store
 from webapp import curves, datasets, errors, frames, home, job_actions, live, models, paths, predict
 from webapp.access import AccessCheck
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
+from webapp.forms import as_text
 from webapp.services import Services
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ def _shipped(name: str) -> Path:
 
 
 def _install_page_context(app: Flask) -> None:
+    app.add_template_filter(as_text)
+
     @app.context_processor
     def context() -> dict[str, Any]:
         return {"version": VERSION, "menu": _menu(), "asset": asset, "csp_nonce": csp_nonce()}

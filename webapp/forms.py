@@ -75,7 +75,7 @@ def _field_view(name: str, info: FieldInfo, value: Any, errors: list[str]) -> Fi
         label=info.title or name,
         help=info.description or "",
         type=_input_type(kind, extra),
-        value=_as_text(value),
+        value=as_text(value),
         checked=value in (True, "1", "on", "true"),
         choices=list(extra.get("choices", {}).items()),  # type: ignore[union-attr, arg-type]
         errors=errors,
@@ -112,15 +112,19 @@ def _input_type(kind: Any, extra: Mapping[str, Any]) -> str:
     return {bool: "checkbox", int: "number", float: "number"}.get(kind, "text")
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as a person types it."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, list):
-        return ",".join(_as_text(part) for part in value)
+        return ",".join(as_text(part) for part in value)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, float):
+        # As the pages write it: 1e-5, and not 1e-05.
+        return str(value).replace("e-0", "e-")
     return str(value)
 
 
@@ -178,4 +182,4 @@ def _sentence(fault: dict[str, Any]) -> str:
     template = sentences.get(fault["type"])
     if template is None or (fault["type"] == "missing" and "message" in limits):
         return str(fault["msg"])
-    return template.format(**{name: _as_text(limit) for name, limit in limits.items()})
+    return template.format(**{name: as_text(limit) for name, limit in limits.items()})

@@ -14,10 +14,12 @@ export function number(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-/** Numbers that are read beside each other: where one is written with a power of ten, all are. */
+const isHandy = (value) => Math.abs(value) >= 0.01 && Math.abs(value) < 1e5;
+
+/** Numbers that are read beside each other: where one needs a power of ten, so have all, but for those that read well without. */
 export function numbers(values) {
   const powers = values.some(needsPower);
-  return values.map((value) => (powers && typeof value === "number" && value !== 0 ? withPower(value) : number(value)));
+  return values.map((value) => (powers && typeof value === "number" && value !== 0 && !isHandy(value) ? withPower(value) : number(value)));
 }
 
 /** A place in the training, in epochs; before the end of the first, its first two digits. */
@@ -65,6 +67,12 @@ export function bytes(value) {
   }
   return `${rest >= 100 || step === 0 ? Math.round(rest) : rest.toFixed(1)} ${units[step]}`;
 }
+
+/**
+ * Where a layer stands. For Torch its path as Torch prints it, "(3)", or "(3.2)" for the second module of the third; else
+ * its place in the order of calls.
+ */
+export const layerPlace = ({ index, path }, framework) => (framework !== "torch" ? String(index) : path ? `(${path})` : "");
 
 /** "1 × 28 × 28"; a list of shapes, for layers with several outputs, has commas between them. */
 export function shape(value) {

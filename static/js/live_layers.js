@@ -20,7 +20,7 @@ export function liveLayers(page) {
   const el = role(page, "live-layers");
   const { jobId } = page.dataset;
   const store = frameStore(jobId);
-  const view = predictionView(el, { ofTraining: true });
+  const view = predictionView(el, { framework: page.dataset.framework, ofTraining: true });
   const nameOf = (layer) => shown.layers.find(({ index }) => index === layer)?.name;
   const warnings = inPlace(role(el, "warnings"), ({ layer, text }) => `${layer} ${text}`, ({ layer, text }) => warning(nameOf(layer), text));
   const table = role(el, "layer-fold");

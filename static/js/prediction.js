@@ -1,18 +1,19 @@
 /* What a network made of one image: pictures, scores and a table of its layers. Test One and the live page draw with it. */
 
 import { h, role, setText, svg } from "./dom.js";
-import { count, number, numbers } from "./format.js";
+import { count, layerPlace, number, numbers } from "./format.js";
 import { pictureSource, pictureView } from "./picture.js";
 
 const HISTOGRAM = { width: 200, height: 48, least: 0.8 };
 
 /**
  * Draws predictions into the places of `el`, each over the one before: what is there changes, and stays where it is.
- * Of a training, each row has a place for what only a training knows, also while that is not known yet.
+ * Of a training, each row has a place for what only a training knows, also while that is not known yet. `framework` is
+ * that of the network.
  */
-export function predictionView(el, { ofTraining = false } = {}) {
+export function predictionView(el, { framework, ofTraining = false }) {
   const pictures = inPlace(role(el, "pictures"), (item) => item.key, figure);
-  const table = layerTable(role(el, "layer-rows"), ofTraining);
+  const table = layerTable(role(el, "layer-rows"), framework, ofTraining);
   return {
     show(prediction, { pictures: shown = prediction.pictures } = {}) {
       pictures(shown);
@@ -59,22 +60,28 @@ function figure({ key }) {
     el: h("figure", { "data-picture": key }, title, picture.el, caption),
     show(item) {
       setText(title, item.title);
-      setText(caption, item.caption);
+      setText(caption, `${item.caption}${rangeInWords(item)}`);
       picture.show(item.picture, item.title);
     },
   };
 }
 
+/** A caption without a range stands by itself. */
+function rangeInWords({ range }) {
+  if (range === undefined) return "";
+  return range === null ? ": no finite value." : `: ${numbers(range).join(" to ")}.`;
+}
+
 /** Fills the rows of a table of layers: a row for the activations of each call, and for each weight. */
-function layerTable(body, ofTraining) {
-  const rows = inPlace(body, ({ layer }) => `${layer.index} ${layer.kind} ${layer.name}`, ({ layer }) => layerRow(layer, ofTraining));
+function layerTable(body, framework, ofTraining) {
+  const rows = inPlace(body, ({ layer }) => `${layer.index} ${layer.kind} ${layer.name}`, ({ layer }) => layerRow(layer, layerPlace(layer, framework), ofTraining));
   return ({ layers, pictures, code_layer: code }) => {
     const codeTitle = pictures.find(({ key }) => key === "code")?.title;
     rows(layers.map((layer) => ({ layer, isCode: layer.index === code, tag: layer.index === code && layer.kind === "activations" ? codeTitle : null })));
   };
 }
 
-function layerRow({ kind, name }, ofTraining) {
+function layerRow({ kind, name }, place, ofTraining) {
   const parameters = h("span", { class: "muted" });
   const tag = h("span", { class: "tag" });
   const numbers = statistics(ofTraining ? [...OF_VALUES, ...OF_TRAINING] : OF_VALUES);
@@ -82,7 +89,7 @@ function layerRow({ kind, name }, ofTraining) {
   const picture = pictureView();
   const notDrawn = h("em", { class: "muted" });
   const el = h("tr", { "data-kind": kind },
-    h("th", { scope: "row" }, h("span", { class: "layer-name breakable" }, name), h("span", { class: "kind" }, kind[0].toUpperCase() + kind.slice(1)), parameters, tag),
+    h("th", { scope: "row" }, h("span", { class: "layer-name breakable" }, h("span", { class: "layer-place" }, place), " ", name), h("span", { class: "kind" }, kind[0].toUpperCase() + kind.slice(1)), parameters, tag),
     h("td", null, h("div", { class: "statistics" }, numbers.el, bars.el)),
     h("td", null, h("div", { class: "layer-picture" }, picture.el), notDrawn));
   return {

@@ -246,6 +246,51 @@ def test_test_one_waits_visibly_and_says_beside_the_form_what_is_wrong(
     expect(form.get_by_role("alert")).to_be_hidden()
 
 
+def test_numbers_and_places_of_layers_are_written_one_way_everywhere(
+    shared: RunningServer, generic: str, page: Page, digits: Path, keep_picture: PictureKeeper
+) -> None:
+    """In Torch's way of counting, as it prints the network; small numbers as 1.2e-5, also in captions and settings."""
+    tiny = starter_network((1, 28, 28), "torch").replace("MulConstant(1 / 256)", "MulConstant(1e-9)")
+    no_biases = "for _, place in ipairs({3, 5, 7, 9}) do autoencoder:get(place).bias:zero() end\n\nreturn function"
+    text = tiny.replace("return function", no_biases, 1)
+    job_id = make_model(
+        shared,
+        generic,
+        framework="torch",
+        custom_network=text,
+        train_epochs=1,
+        snapshot_interval=1,
+        learning_rate="0.00001",
+    )
+    assert shared.wait_for_job(job_id)["status"] == "Done"
+    page.goto(f"{shared.url}/models/{job_id}")
+    until_shown(page)
+    places = [f"({number})" for number in range(1, 11)]
+    table = page.locator(".layer-table tbody tr td:first-child")
+    expect(table).to_have_text(places)
+    one_way(page, places)
+    expect(page.locator("table.spec tr").filter(has_text="learning_rate").locator("td")).to_have_text("1e-5")
+    keep_picture(page, "model")
+
+    form = page.locator('[data-mount="test-one"]')
+    form.get_by_label("Upload a picture").set_input_files(max(digits.rglob("*.png")))
+    form.get_by_label("Show visualizations").check()
+    with page.context.expect_page() as opened:
+        form.locator('[data-role="submit"]').click()
+    expect(opened.value.locator("[data-picture]")).to_have_count(5, timeout=60_000)
+    one_way(opened.value, places)
+    keep_picture(opened.value, "test-one")
+
+
+def one_way(page: Page, places: list[str]) -> None:
+    expect(page.locator("tr[data-kind=activations] .layer-place")).to_have_text(places)
+    code = page.locator("[data-picture=code]")
+    low, high = code.locator(".colour-bar span:not(.bar)").all_inner_texts()
+    expect(code.locator(".caption")).to_have_text(f"The 50 values of nn.Linear(300 -> 50): {low} to {high}.")
+    assert re.fullmatch(r"-?\d(\.\d+)?e-\d", high), high
+    assert not re.search(r"\de(\+|-0)", page.locator("body").inner_text())
+
+
 def test_a_training_without_live_layers_says_so(shared: RunningServer, generic: str, page: Page) -> None:
     job_id = make_model(shared, generic, train_epochs=1, live_layers=0)
     assert shared.wait_for_job(job_id)["status"] == "Done"

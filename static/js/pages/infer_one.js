@@ -4,5 +4,5 @@ import { embedded } from "../dom.js";
 import { predictionView } from "../prediction.js";
 
 export function mount(page) {
-  predictionView(page).show(embedded(page, "prediction"));
+  predictionView(page, { framework: page.dataset.framework }).show(embedded(page, "prediction"));
 }

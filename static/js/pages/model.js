@@ -89,7 +89,7 @@ function showNetwork(page, event) {
   page.dataset.epochs = event.epochs;
   setText(role(page, "device"), event.device_name || event.device);
   setText(role(page, "layer-totals"), `${event.layers.length} layers · ${count(event.parameters)} learned parameters · batches of ${event.batch_size}`);
-  role(page, "layer-view").replaceChildren(layerView(event));
+  role(page, "layer-view").replaceChildren(layerView(event, page.dataset.framework));
 }
 
 function showUsage(page, { cpu_percent: cpu, memory_bytes: used, memory_total: total, gpu }) {
