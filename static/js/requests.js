@@ -16,8 +16,9 @@ function sentence(body, text, status) {
   if (typeof error === "string") return error;
   if (error?.message) return error.message;
   if (body?.errors) return Object.values(body.errors).flat().join(" ");
-  // DIGITS's PUT and DELETE answer a bare sentence; a page of HTML is none.
-  return text && text.length < 500 && !text.includes("<") ? text : `The server answered with status ${status}.`;
+  // DIGITS's PUT and DELETE answer a bare sentence; a page has it in its place.
+  const said = text.includes("<") ? new DOMParser().parseFromString(text, "text/html").querySelector(".error-page > .breakable")?.textContent : text;
+  return said || `The server answered with status ${status}.`;
 }
 
 export async function request(url, options = {}) {

@@ -2,8 +2,11 @@
 
 import { busy, h, role, setText } from "./dom.js";
 import { mountDrop } from "./drop.js";
+import { request } from "./requests.js";
 
 const BETWEEN_LOOKS = 100;
+// The server gives a test two minutes, and others may come first.
+const TIMEOUT = 240_000;
 
 export function mount(el) {
   const form = el.querySelector("form");
@@ -47,46 +50,52 @@ export function mount(el) {
       return;
     }
     error.hidden = true;
-    // A name of its own: each answer has a tab, and the tab can be looked at from here.
-    form.target = `test-one-${Date.now()}`;
-    const tab = open("", form.target);
+    const tab = open("", "_blank");
     if (!tab) {
       // No tab may be opened from here; the form itself may.
       form.target = "_blank";
       return;
     }
-    tab.document.title = tab.document.body.textContent = `Testing ${picture}…`;
+    event.preventDefault();
     const done = busy(role(el, "submit"), "Testing…");
-    const problem = await problemOf(tab);
+    const problem = await testIn(tab, form, picture);
     done();
-    if (problem === null) return;
-    tab.close();
-    say(problem);
+    if (problem !== null) say(problem);
   });
 }
 
-/** Waits for what the server puts into the tab: null, or the sentence of a page that says what went wrong. */
-function problemOf(tab) {
-  return new Promise((resolve) => {
-    const timer = setInterval(() => {
-      const answer = lookAt(tab);
-      if (answer === undefined) return;
-      clearInterval(timer);
-      resolve(answer);
-    }, BETWEEN_LOOKS);
-  });
-}
-
-/** What `problemOf` answers; undefined while there is nothing yet. */
-function lookAt(tab) {
-  if (tab.closed) return null;
+/** Asks for the test and shows its page in `tab`. Answers null, or what went wrong in a sentence; the tab goes then. */
+async function testIn(tab, form, picture) {
+  tab.document.title = `Testing ${picture}…`;
+  tab.document.body.textContent = `Testing ${picture}… Esc stops waiting.`;
+  tab.document.addEventListener("keydown", (event) => event.key === "Escape" && tab.close());
+  // This page asks, and not the tab: nobody is told when a tab is stopped, closed, or led elsewhere.
+  const givenUp = new AbortController();
+  const watch = setInterval(() => stillWaits(tab) || givenUp.abort(), BETWEEN_LOOKS);
   try {
-    if (tab.location.href === "about:blank" || tab.document.readyState === "loading") return undefined;
-    return tab.document.querySelector(".error-page > .breakable")?.textContent ?? null;
+    const signal = AbortSignal.any([givenUp.signal, AbortSignal.timeout(TIMEOUT)]);
+    const page = await request(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "text/html" }, signal });
+    if (!stillWaits(tab)) return null;
+    tab.document.open();
+    tab.document.write(page);
+    tab.document.close();
+    return null;
+  } catch (problem) {
+    if (givenUp.signal.aborted) return null;
+    if (problem.status === undefined) throw problem; // ours: a bug must be seen
+    tab.close();
+    return problem.message;
+  } finally {
+    clearInterval(watch);
+  }
+}
+
+function stillWaits(tab) {
+  try {
+    return !tab.closed && tab.location.href === "about:blank";
   } catch (refused) {
     if (refused.name !== "SecurityError") throw refused;
-    // A page of the browser's own stands there, which says so in its words.
-    return "The server does not answer. Is it still running?";
+    return false; // another site's page is in it
   }
 }
 

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from jobs.networks.starter import starter_network
 from tests.browser.conftest import PictureKeeper, post
@@ -244,6 +246,48 @@ def test_test_one_waits_visibly_and_says_beside_the_form_what_is_wrong(
     expect(opened.value.locator("[data-picture]")).to_have_count(5, timeout=60_000)
     expect(button).to_be_enabled()
     expect(form.get_by_role("alert")).to_be_hidden()
+
+
+def test_test_one_is_free_again_when_its_tab_is_stopped_or_led_elsewhere(
+    shared: RunningServer, over: str, page: Page, digits: Path
+) -> None:
+    page.goto(f"{shared.url}/models/{over}")
+    form = page.locator('[data-mount="test-one"]')
+    button = form.locator('[data-role="submit"]')
+    form.get_by_label("Upload a picture").set_input_files(max(digits.rglob("*.png")))
+
+    def hold(route: Route) -> None:
+        """The answer never comes."""
+
+    page.route("**/infer_one", hold)
+    for leave in (
+        press_escape,
+        lambda tab: tab.close(),
+        lambda tab: tab.goto(shared.url),
+        lambda tab: tab.goto("data:text/html,elsewhere"),
+    ):
+        with page.context.expect_page() as opened:
+            button.click()
+        expect(opened.value.locator("body")).to_contain_text("Esc stops waiting.")
+        expect(button).to_have_text("Testing…")
+        leave(opened.value)
+        expect(button).to_have_text("Test One")
+        expect(button).to_be_enabled()
+        expect(form.get_by_role("alert")).to_be_hidden()
+    page.unroute("**/infer_one")
+    with page.context.expect_page() as opened:
+        button.click()
+    expect(opened.value.locator("[data-picture]")).to_have_count(5, timeout=60_000)
+    expect(opened.value.get_by_role("link", name="Model", exact=True).first).to_have_attribute(
+        "href", f"/models/{over}"
+    )
+
+
+def press_escape(tab: Page) -> None:
+    # The tab goes while the key is still down.
+    with suppress(PlaywrightError):
+        tab.keyboard.press("Escape")
+    assert tab.is_closed()
 
 
 def test_numbers_and_places_of_layers_are_written_one_way_everywhere(
