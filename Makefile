@@ -1,6 +1,7 @@
 # make run    set up what is missing, then serve http://127.0.0.1:5000
 # make test   set up what tests need, then run all of them
 # make seed   the whole walk of the README on MNIST, with its figures
+# make tutorial   the pictures and the table of docs/autoencoder.md, from its walk on MNIST
 # make bench  how fast it is beside others, as the README's table of figures
 # make lint   what `make test` begins with: style, types, import directions
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PAGE_SOURCES := package.json package-lock.json hatch_build.py $(shell find static/js static/css -type f 2>/dev/null)
 
-.PHONY: run test seed bench lint format lock clean
+.PHONY: run test seed tutorial bench lint format lock clean
 
 run: .venv/.installed
 	$(BIN)/layerscope serve $(ARGS)
@@ -19,6 +20,10 @@ test: .venv/.test-tools lint
 # The walk of the README at full size. DATA: what `layerscope download-data mnist DATA` wrote.
 seed: .venv/.test-tools
 	LAYERSCOPE_MNIST=$(abspath $(DATA)) $(BIN)/pytest tests/browser/test_full_seed.py -s
+
+# DATA as for `make seed`.
+tutorial: .venv/.test-tools
+	$(BIN)/python -m tests.browser.tutorial $(DATA)
 
 # DATA as for `make seed`; without it, scikit-learn's digits. ARGS: `--quick`, `--write-readme`, or names of measurements.
 bench: .venv/.bench-tools
