@@ -49,6 +49,7 @@ def _built(
         raise BadNetwork(f"The function must return a table, and it returns {_kind(returned)}: {ADVICE}.")
     returned = {name: runtime.parts.raw(returned, name) for name in FIELDS}
     model = _model(runtime, returned["model"], load_weights, returned["fineTuneHook"])
+    runtime.complete(model)
     return Network(
         model=model,
         loss=_loss(runtime, returned["loss"]),
@@ -124,7 +125,8 @@ def _label_hook(runtime: Runtime, hook: Any) -> LabelHook:
         runtime.history.hook_lines = runtime.lines_of(hook)
 
     def call_hook(images: Tensor, labels: Tensor) -> Any:
-        returned = runtime.call(hook, images, _float_labels(images, labels))
+        with runtime.label_hook():
+            returned = runtime.call(hook, images, _float_labels(images, labels))
         target = runtime.to_python(returned)
         if not tensors_of(target):
             raise BadNetwork(

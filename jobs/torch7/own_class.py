@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter
 
 from jobs.errors import BadNetwork
 from jobs.torch7.module import TorchModule
+from jobs.torch7.sharing import Part
 
 if TYPE_CHECKING:
     from jobs.torch7.runtime import Runtime
@@ -25,9 +25,27 @@ class LuaModule(TorchModule, nn.Module):
             self.add_module(str(place), child)
         # The fields of its gradients by those of its parameters.
         self._gradients = {str(pair[1]): str(pair[2]) for pair in runtime.parts.learnt_fields(lua_object).values()}
+        self.shared_parts: dict[str, Part] = {}
         for name in self._gradients:
-            tensor = runtime.to_python(runtime.parts.raw(lua_object, name))
-            self.register_parameter(name, tensor if isinstance(tensor, Parameter) else Parameter(tensor))
+            weight = runtime.weight_of(runtime.to_python(runtime.parts.raw(lua_object, name)))
+            if isinstance(weight, Part):
+                self.shared_parts[name] = weight
+            else:
+                self.register_parameter(name, weight)
+
+    def is_as(self, other: "LuaModule") -> bool:
+        """Whether the other has the same modules and weights."""
+        return (
+            list(map(id, self.children())) == list(map(id, other.children()))
+            and self._gradients == other._gradients
+            and self.shared_parts == other.shared_parts
+            and list(map(id, self._parameters.values())) == list(map(id, other._parameters.values()))
+        )
+
+    def _weight(self, name: str) -> Tensor:
+        if name in self.shared_parts:
+            return self.shared_parts[name].tensor()
+        return self.get_parameter(name)
 
     @property
     def class_name(self) -> str:
@@ -45,7 +63,7 @@ class LuaModule(TorchModule, nn.Module):
 
     def forward(self, given: Any) -> Any:
         inputs = tensors_of(given)
-        parameters = [self._parameters[name] for name in self._gradients]
+        parameters = [self._weight(name) for name in self._gradients]
         # Weights of modules inside get their gradients from Lua: it must be called backward for them too.
         anchor = torch.empty((), requires_grad=any(parameter.requires_grad for parameter in self.parameters()))
         outputs = _in_lua(self, isinstance(given, list | tuple), len(inputs), *inputs, *parameters, anchor)
@@ -59,7 +77,7 @@ class LuaModule(TorchModule, nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Everything that the object keeps moves with its weights, as in Torch7."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._runtime.move_tensors(self._object, fn, but=self._parameters)
+        self._runtime.move_tensors(self._object, fn, but=self._gradients)
         return self
 
     gives_table = False
@@ -68,7 +86,7 @@ class LuaModule(TorchModule, nn.Module):
 
     def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
         runtime = self._runtime
-        self._bind_parameters()
+        self.bind_parameters()
         given = [tensor.detach() for tensor in inputs]
         answer = runtime.to_python(runtime.call(self._object["forward"], self._object, given if is_table else given[0]))
         self.gives_table = isinstance(answer, list)
@@ -86,16 +104,16 @@ class LuaModule(TorchModule, nn.Module):
         lua_inputs = runtime.to_lua(given if is_table else given[0])
         lua_gradients = runtime.to_lua(list(gradients) if self.gives_table else gradients[0])
         for name, gradient in self._gradients.items():
-            lua_object[gradient] = runtime.to_lua(torch.zeros_like(self._parameters[name]))  # type: ignore[arg-type]
+            lua_object[gradient] = runtime.to_lua(torch.zeros_like(self._weight(name)))
         of_inputs = runtime.to_python(runtime.call(lua_object["backward"], lua_object, lua_inputs, lua_gradients, 1))
         of_parameters = [runtime.to_python(lua_object[name]).clone() for name in self._gradients.values()]
         return [gradient.clone() for gradient in tensors_of(of_inputs)], of_parameters
 
-    def _bind_parameters(self) -> None:
+    def bind_parameters(self) -> None:
         """The object's tensors are the parameters, wherever these were moved meanwhile."""
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                self._object[name] = self._runtime.to_lua(parameter.data)
+        with torch.no_grad():
+            for name in self._gradients:
+                self._object[name] = self._runtime.to_lua(self._weight(name))
 
 
 class _InLua(torch.autograd.Function):

@@ -160,6 +160,9 @@ local classes = {}
 local HANDLE = setmetatable({}, { __mode = "k" })
 local ARGUMENTS = setmetatable({}, { __mode = "k" })
 local LINE = setmetatable({}, { __mode = "k" })
+-- What Python made of a container, and the last pass of a module that Lua runs itself.
+local CONTAINER = setmetatable({}, { __mode = "k" })
+local PENDING = setmetatable({}, { __mode = "k" })
 local NUMBER = setmetatable({}, { __mode = "k" })
 local last_number = 0
 
@@ -182,6 +185,9 @@ local function new_object(class, ...)
   return object
 end
 
+-- What a module gave last; further below.
+local last_result
+
 local function new_class(name, parent_name, own_namespace)
   if type(name) ~= "string" then fail("torch.class needs the name of a class: torch.class('nn.Name', 'nn.Module')") end
   local parent
@@ -196,6 +202,7 @@ local function new_class(name, parent_name, own_namespace)
     if value == nil and HANDLE[object] and type(key) == "string" then
       value = call_python("field", HANDLE[object], key)
     end
+    if value == nil and (key == "output" or key == "gradInput") then return last_result(object, key) end
     return value
   end
   class.__newindex = function(object, key, value)
@@ -236,6 +243,35 @@ new_class = function(name, parent_name, namespace)
   return class, parent
 end
 
+---------------------------------------------------------------------------------------------------- own functions
+
+-- Whether a function is empty, as those are that people put in the place of what is not to be computed. Of a function
+-- as Lua writes it down, the number of instructions comes after the name of its text and three numbers; one is the end.
+local function does_nothing(f)
+  local ok, written = pcall(real_string.dump, f)
+  if not ok then return false end
+  local function number_at(place, bytes)
+    local value = 0
+    for i = place + bytes - 1, place, -1 do value = value * 256 + real_string.byte(written, i) end
+    return value
+  end
+  local size_of_int, size_of_size = real_string.byte(written, 8, 9)
+  local after_name = 13 + size_of_size + number_at(13, size_of_size)
+  return number_at(after_name + 2 * size_of_int + 4, size_of_int) == 1
+end
+
+-- Whether a class of the text, or the object itself, has one of these functions in another way than their first owner.
+local function replaces(object, owner, names)
+  for _, name in ipairs(names) do
+    local found = object[name]
+    local is_hint = (name == "accGradParameters" or name == "updateGradInput") and rawget(object, name) and does_nothing(found)
+    if found ~= owner[name] and not is_hint then return true end
+  end
+  return false
+end
+
+local COMPUTING = { "forward", "backward", "updateOutput", "updateGradInput", "accGradParameters" }
+
 ---------------------------------------------------------------------------------------------------- nn.Module
 
 local Module = new_class("nn.Module")
@@ -266,6 +302,15 @@ local function python_acc_grad(self, input, grad, scale) return call_python("acc
 Module.updateOutput = python_update_output
 Module.updateGradInput = python_update_grad_input
 Module.accGradParameters = python_acc_grad
+
+function last_result(object, key)
+  if not (NUMBER[object] and is_a(object, Module)) then return nil end
+  local computed_by_python = not replaces(object, Module, COMPUTING)
+  local result = computed_by_python and key == "output" and call_python("output", object) or torch.Tensor()
+  -- A class of the text writes into it.
+  if not computed_by_python then rawset(object, key, result) end
+  return result
+end
 
 function Module:forward(input) return self:updateOutput(input) end
 
@@ -333,10 +378,20 @@ function Module:training() return self:apply(function(module) rawset(module, "tr
 function Module:evaluate() return self:apply(function(module) rawset(module, "train", false) end) end
 function Module:isTraining() return self.train end
 
+function Module:zeroGradParameters()
+  local _, gradients = self:parameters()
+  for _, gradient in ipairs(gradients or {}) do gradient:zero() end
+end
+
+function Module:updateParameters(rate)
+  local weights, gradients = self:parameters()
+  for i, weight in ipairs(weights or {}) do weight:add(-rate, gradients[i]) end
+end
+
 -- Where the weights are and of which type is for the training to say.
 local function same(self) return self end
 for _, name in ipairs({
-  "float", "double", "half", "cuda", "cl", "zeroGradParameters", "updateParameters", "clearState", "contiguous",
+  "float", "double", "half", "cuda", "cl", "clearState", "contiguous",
   "threads", "syncParameters", "setMode", "fastest", "init", "sharedAccUpdateGradParameters",
 }) do
   Module[name] = same
@@ -350,14 +405,14 @@ end
 function Module:getTypename() return torch.typename(self) end
 
 local function copy_of(object, shared)
-  local copies = {}
+  local copies, of_python = {}, call_python("new_copies")
   local function copy(value)
     if is_tensor(value) then return call_python("tensor_method", "clone", value) end
     if type(value) ~= "table" or classes[rawget(value, "__typename") or ""] == value then return value end
     if copies[value] then return copies[value] end
     local made = {}
     copies[value] = made
-    if HANDLE[value] then HANDLE[made] = call_python("clone_handle", HANDLE[value], shared) end
+    if HANDLE[value] then HANDLE[made] = call_python("clone_handle", HANDLE[value], shared, of_python) end
     if NUMBER[value] then
       last_number = last_number + 1
       NUMBER[made], LINE[made], ARGUMENTS[made] = last_number, LINE[value], ARGUMENTS[value]
@@ -382,7 +437,7 @@ function Module:share(other, ...)
         if HANDLE[module] and HANDLE[others[i]] then
           call_python("share", HANDLE[module], HANDLE[others[i]], name)
         else
-          rawset(module, name, others[i][name])
+          module[name] = others[i][name]
         end
       end
     end
@@ -413,7 +468,7 @@ end
 local Container = new_class("nn.Container", "nn.Module")
 
 function Container:__init(...)
-  Module.__init(self)
+  self.train = true
   self.modules = {}
   ARGUMENTS[self] = { n = select("#", ...), ... }
 end
@@ -721,31 +776,6 @@ end
 
 G.package = { path = "", cpath = "", loaded = packages, preload = {} }
 
--- Whether a function is empty, as those are that people put in the place of what is not to be computed. Of a function
--- as Lua writes it down, the number of instructions comes after the name of its text and three numbers; one is the end.
-local function does_nothing(f)
-  local ok, written = pcall(real_string.dump, f)
-  if not ok then return false end
-  local function number_at(place, bytes)
-    local value = 0
-    for i = place + bytes - 1, place, -1 do value = value * 256 + real_string.byte(written, i) end
-    return value
-  end
-  local size_of_int, size_of_size = real_string.byte(written, 8, 9)
-  local after_name = 13 + size_of_size + number_at(13, size_of_size)
-  return number_at(after_name + 2 * size_of_int + 4, size_of_int) == 1
-end
-
--- Whether a class of the text, or the object itself, has one of these functions in another way than their first owner.
-local function replaces(object, owner, names)
-  for _, name in ipairs(names) do
-    local found = object[name]
-    local is_hint = (name == "accGradParameters" or name == "updateGradInput") and rawget(object, name) and does_nothing(found)
-    if found ~= owner[name] and not is_hint then return true end
-  end
-  return false
-end
-
 local function load_text(text)
   local chunk, fault = loadstring(text, USER_CHUNK)
   if not chunk then return false, { fault } end
@@ -761,6 +791,10 @@ return {
   handle = function(object) return HANDLE[object] end,
   set_handle = function(object, handle) HANDLE[object] = handle end,
   number = function(object) return NUMBER[object] end,
+  container = function(object) return CONTAINER[object] end,
+  set_container = function(object, handle) CONTAINER[object] = handle end,
+  pending = function(object) return PENDING[object] end,
+  set_pending = function(object, handle) PENDING[object] = handle end,
   line = function(object) return LINE[object] end,
   arguments = function(object) return ARGUMENTS[object] end,
   typename = torch.typename,
@@ -786,8 +820,9 @@ return {
   end,
   -- Whether the class, or the object itself, has its own way to compute.
   computes_in_lua = function(object)
-    return replaces(object, Module, { "forward", "backward", "updateOutput", "updateGradInput", "accGradParameters" })
+    return replaces(object, Module, COMPUTING)
   end,
+  names_its_parameters = function(object) return object.parameters ~= Module.parameters end,
   is_frozen = function(object)
     local own = rawget(object, "accGradParameters")
     return own ~= nil and does_nothing(own)

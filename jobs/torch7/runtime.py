@@ -2,17 +2,22 @@
 
 import copy
 import inspect
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import lupa.lua51 as lupa
 import torch
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.nn import Parameter
+from torch.utils._pytree import tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from jobs.errors import BadNetwork
 from jobs.torch7 import library
@@ -20,6 +25,7 @@ from jobs.torch7.history import Copied, Flattened, History, Made
 from jobs.torch7.module import CLASSES, Container, Criterion, MadeOf, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule, tensors_of
 from jobs.torch7.own_criterion import LuaCriterion
+from jobs.torch7.sharing import Part, SharedWeights, parts_of, set_weight
 from jobs.torch7.tensor_arithmetic import OPERATIONS
 from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, text_of
 
@@ -32,6 +38,8 @@ MOST_TENSOR_BYTES = 4 * 2**30
 SECONDS_TO_BUILD = 50.0
 SECONDS_OF_A_CALL = 50.0
 LONGEST_LINE_SAID = 10_000
+# layer.output, but not the output that a class of the text's own keeps itself.
+ASKS_FOR_OUTPUT = re.compile(r"""(?<!\bself)\.output\b|\[\s*["']output["']\s*\]""")
 # Up to here every whole number is a number of Lua.
 LARGEST_WHOLE = 2**53
 
@@ -95,11 +103,19 @@ class Runtime:
         self._deadline = float("inf")
         self._wrapped_bytes = 0
         self._held_bytes = [0]
-        self._pending: dict[int, PendingGradients] = {}
-        # What was completed of each object, by the object's number: as Lua computes it, and as Python does.
-        self._own: dict[int, LuaModule] = {}
-        self._containers: dict[int, nn.Module] = {}
-        self.lines: dict[nn.Module, int] = {}
+        # What Lua computes, by the numbers of its objects, as long as a network has it.
+        self._own: WeakValueDictionary[int, LuaModule] = WeakValueDictionary()
+        self.lines: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+        self._shared = SharedWeights()
+        # What each object's own functions took out of the training, until the network is complete.
+        self._frozen: dict[int, list[Parameter]] = {}
+        # What layers gave last, of those that Lua asks.
+        self._outputs: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+        self._asks_for_outputs = False
+        # Once the network is complete: its parameters, and what a label hook adds to their gradients.
+        self._trained: WeakTensorKeyDictionary | None = None
+        self._added_gradients = WeakTensorKeyDictionary()
+        self._is_in_label_hook = False
         self._lua = lupa.LuaRuntime(
             register_eval=False,
             register_builtins=False,
@@ -129,6 +145,7 @@ class Runtime:
         """Run a text and give what it returns. BadNetwork, with the line, when that fails."""
         if text.startswith("\x1b"):
             raise BadNetwork("This is compiled Lua, and only text can be run. Paste the text of the network.", 1)
+        self._asks_for_outputs = ASKS_FOR_OUTPUT.search(text) is not None
         found, chunk = self.parts.load_text(text)
         if not found:
             message, line = _split_line(str(chunk[1]))
@@ -254,7 +271,12 @@ class Runtime:
     def lua_tensor_method(self, name: str, *arguments: Any) -> Any:
         if self.history is not None:
             self.history.tensor_method(name, [*map(self.to_python, arguments)])
-        return self._computed(TENSOR_METHODS[name], arguments)
+        result = self._computed(TENSOR_METHODS[name], arguments)
+        if name == "set":
+            tensor, source = map(self.to_python, arguments)
+            if isinstance(tensor, Parameter) and source is not tensor:
+                self._shared.set(tensor, source)
+        return result
 
     def lua_torch_function(self, name: str, *arguments: Any) -> Any:
         return self._computed(TORCH_FUNCTIONS[name], arguments)
@@ -272,8 +294,9 @@ class Runtime:
         return text_of(self.to_python(tensor))
 
     def _computed(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-        with torch.no_grad():
-            result = function(*map(self.to_python, arguments))
+        given = [*map(self.to_python, arguments)]
+        with torch.no_grad(), _weights_may_change(given):
+            result = function(*given)
         if isinstance(result, tuple):
             return tuple(map(self.to_lua, result))
         return self.to_lua(result)
@@ -315,15 +338,66 @@ class Runtime:
         if name in ("gradWeight", "gradBias"):
             return self._gradient(module, name)
         attribute = _fields(module).get(name)
-        return None if attribute is None else self.to_lua(getattr(module, attribute, None))
+        with torch.no_grad():
+            return None if attribute is None else self.to_lua(getattr(module, attribute, None))
 
     def _gradient(self, module: nn.Module, name: str) -> Any:
-        parameter = getattr(module, "weight" if name == "gradWeight" else "bias", None)
-        if parameter is None:
-            return None
+        field = "weight" if name == "gradWeight" else "bias"
+        part = parts_of(module).get(field)
+        if part is not None:
+            return self.to_lua(part.of(self._gradient_of(part.whole)))
+        parameter = getattr(module, field, None)
+        return None if parameter is None else self.to_lua(self._gradient_of(parameter))
+
+    def _gradient_of(self, parameter: Parameter) -> Tensor:
+        """Where Lua finds a gradient, and adds to it.
+
+        When a label hook runs, those of the network are zero, and what it adds there counts with what backward gives.
+        """
+        if self._is_in_label_hook and self._trained is not None and parameter in self._trained:
+            if parameter not in self._added_gradients:
+                self._added_gradients[parameter] = torch.zeros_like(parameter)
+                self._add_in_backward(parameter, self._added_gradients[parameter])
+            added: Tensor = self._added_gradients[parameter]
+            return added
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        return self.to_lua(parameter.grad)
+        return parameter.grad
+
+    def _add_in_backward(self, parameter: Parameter, added: Tensor) -> None:
+        parameter.register_hook(lambda gradient: gradient + added)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def label_hook(self) -> Iterator[None]:
+        """What runs in Lua meanwhile runs between a step's forward pass and its backward pass."""
+        for added in self._added_gradients.values():  # type: ignore[no-untyped-call]
+            added.zero_()
+        self._is_in_label_hook = True
+        try:
+            yield
+        finally:
+            self._is_in_label_hook = False
+
+    def lua_output(self, lua_object: Any) -> Any:
+        """What a layer gave in the last pass through the network; None before the first."""
+        handle = self.parts.handle(lua_object) or self.parts.container(lua_object)
+        if handle is None:
+            return None
+        output = self._outputs.get(handle.held)
+        self._keep_outputs_of(handle.held)
+        return None if output is None else self.to_lua(output)
+
+    def _keep_outputs_of(self, module: nn.Module) -> None:
+        if module in self._outputs:
+            return
+        outputs = self._outputs
+        outputs[module] = None
+
+        # No method of ours: a copy of the module would copy all of Lua with it.
+        def keep(module: nn.Module, _given: Any, output: Any) -> None:
+            outputs[module] = tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, output)
+
+        module.register_forward_hook(keep)
 
     def lua_set_field(self, handle: Handle, name: str, value: Any) -> bool:
         """Whether the field is one of Python's; else it is the Lua object's own."""
@@ -331,18 +405,30 @@ class Runtime:
         attribute = _fields(module).get(name)
         if attribute is None:
             return False
-        given = self.to_python(value)
-        if isinstance(getattr(module, attribute, None), Parameter) and isinstance(given, Tensor):
-            given = Parameter(given.detach().to(torch.get_default_dtype()))
-        setattr(module, attribute, given)
+        self._set_attribute(module, attribute, self.to_python(value))
         return True
 
-    def lua_clone_handle(self, handle: Handle, shared: Any) -> Handle:
+    def _set_attribute(self, module: nn.Module, attribute: str, given: Any) -> None:
+        is_weight = attribute in module._parameters or attribute in parts_of(module)
+        if is_weight and (given is None or isinstance(given, Tensor)):
+            set_weight(module, attribute, None if given is None else self._shared.of(given))
+        else:
+            setattr(module, attribute, given)
+
+    def lua_new_copies(self) -> Handle:
+        """What is copied with one call of clone: what modules share there, their copies share too."""
+        return Handle({})
+
+    def lua_clone_handle(self, handle: Handle, shared: Any, copies: Handle) -> Handle:
         """A copy of a module that shares the parameters with these names with it."""
         module = handle.held
         names = {_fields(module).get(name) for name in shared.values()}
-        memo = {id(part): part for name, part in module.named_parameters(recurse=False) if name in names}
-        made = copy.deepcopy(module, memo)
+        kept = [
+            *module.named_parameters(recurse=False),
+            *((name, part.whole) for name, part in parts_of(module).items()),
+        ]
+        copies.held.update({id(parameter): parameter for name, parameter in kept if name in names})
+        made = copy.deepcopy(module, copies.held)
         if module in self.lines:
             self.lines[made] = self.lines[module]
         if self.history is not None:
@@ -350,25 +436,42 @@ class Runtime:
         return Handle(made)
 
     def lua_share(self, mine: Handle, other: Handle, name: str) -> None:
+        if name in ("gradWeight", "gradBias"):
+            # Whose weights are one have one gradient.
+            return
         attribute = _fields(mine.held)[name]
-        setattr(mine.held, attribute, getattr(other.held, attribute))
+        with torch.no_grad():
+            self._set_attribute(mine.held, attribute, getattr(other.held, attribute))
 
     def lua_flatten(self, lua_object: Any) -> tuple[Any, Any]:
         """All parameters in one tensor, of which they are parts from now on; and one for their gradients."""
-        parameters = list(self.module_of(lua_object).parameters())
+        network = self.module_of(lua_object)
+        self._shared.join(network)
+        parameters = list(network.parameters())
         if not parameters:
             return self.to_lua(torch.zeros(0)), self.to_lua(torch.zeros(0))
-        flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-        gradients = torch.zeros_like(flat)
+        flat = _in_one([parameter.data for parameter in parameters])
+        gradients = _in_one([self._gradient_of(parameter) for parameter in parameters])
+        self._shared.take(flat, flat)
         start = 0
         for parameter in parameters:
             end = start + parameter.numel()
             parameter.data = flat[start:end].view(parameter.shape)
-            parameter.grad = gradients[start:end].view(parameter.shape)
+            self._put_gradient(parameter, gradients[start:end].view(parameter.shape))
             start = end
+        for part in network.modules():
+            if isinstance(part, LuaModule):
+                part.bind_parameters()
         if self.history is not None:
             self.history.steps.append(Flattened(flat, parameters))
         return self.to_lua(flat), self.to_lua(gradients)
+
+    def _put_gradient(self, parameter: Parameter, gradient: Tensor) -> None:
+        """Another place for a gradient of the same values."""
+        if parameter in self._added_gradients:
+            self._added_gradients[parameter].set_(gradient)
+        else:
+            parameter.grad = gradient
 
     def lua_described(self, lua_object: Any) -> str:
         handle = self.parts.handle(lua_object)
@@ -390,12 +493,12 @@ class Runtime:
         leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
         with torch.enable_grad():
             output = module(leaves[0] if lupa.lua_type(given) != "table" else leaves)
-        self._pending[self.parts.number(lua_object)] = PendingGradients(leaves, tensors_of(output))
+        self.parts.set_pending(lua_object, Handle(PendingGradients(leaves, tensors_of(output))))
         detached = [part.detach() for part in output] if isinstance(output, list | tuple) else output.detach()
         return self.to_lua(detached)
 
     def lua_update_grad_input(self, lua_object: Any, given: Any, gradient: Any) -> Any:
-        pending = self._pending.get(self.parts.number(lua_object))
+        pending = self._pending(lua_object)
         if pending is None:
             name = self.parts.typename(lua_object)
             if self.parts.handle(lua_object) is None and self.parts.known_ancestor(lua_object) is None:
@@ -421,12 +524,13 @@ class Runtime:
         return self.to_lua(of_inputs if lupa.lua_type(given) == "table" else of_inputs[0])
 
     def lua_acc_grad_parameters(self, lua_object: Any, scale: float) -> None:
-        pending = self._pending.get(self.parts.number(lua_object))
+        pending = self._pending(lua_object)
         for parameter, gradient in (pending.of_parameters if pending else None) or []:
-            if parameter.grad is None:
-                parameter.grad = scale * gradient
-            else:
-                parameter.grad.add_(gradient, alpha=scale)
+            self._gradient_of(parameter).add_(gradient, alpha=scale)
+
+    def _pending(self, lua_object: Any) -> PendingGradients | None:
+        handle = self.parts.pending(lua_object)
+        return None if handle is None else handle.held
 
     def lua_criterion_output(self, handle: Handle, output: Any, target: Any) -> float:
         with torch.no_grad():
@@ -451,11 +555,47 @@ class Runtime:
             return self._criterion(lua_object)
         compute = self._own_module if parts.computes_in_lua(lua_object) else self._python_module
         module = compute(lua_object)
-        if parts.is_frozen(lua_object):
-            module.requires_grad_(False)
+        if self._trained is None:
+            self._freeze(lua_object, module)
+            if self._asks_for_outputs and not isinstance(module, LuaModule):
+                self._keep_outputs_of(module)
         if parts.line(lua_object):
             self.lines[module] = parts.line(lua_object)
         return module
+
+    def _freeze(self, lua_object: Any, module: nn.Module) -> None:
+        """Take out of the training what people took out: with an accGradParameters that does nothing, or with a
+        `parameters` that does not name it."""
+        number = self.parts.number(lua_object)
+        for parameter in self._frozen.pop(number, []):
+            parameter.requires_grad_(True)
+        learnt: list[Tensor] = []
+        if not self.parts.is_frozen(lua_object):
+            if not self.parts.names_its_parameters(lua_object):
+                return
+            learnt = tensors_of(self.to_python(self.call(lua_object["parameters"], lua_object)))
+        places = {tensor.data_ptr() for tensor in learnt}
+        self._frozen[number] = [
+            parameter
+            for parameter in module.parameters()
+            if parameter.requires_grad and parameter.data_ptr() not in places
+        ]
+        for parameter in self._frozen[number]:
+            parameter.requires_grad_(False)
+
+    def complete(self, network: nn.Module) -> None:
+        """The network is as the training gets it. BadNetwork when a layer has a part of a weight that nobody trains."""
+        self._shared.join(network)
+        self._trained = WeakTensorKeyDictionary(dict.fromkeys(network.parameters(), True))
+        for module in network.modules():
+            for name, part in parts_of(module).items():
+                if part.whole not in self._trained:
+                    sentence = f"{describe(module)} shares its {name} with a layer that is not in the model"
+                    raise LuaFault(sentence, self.lines.get(module)).as_bad_network()
+        # The training begins without gradients; what Lua has of them is its own from now on.
+        for parameter in network.parameters():
+            parameter.grad = None
+        self._frozen.clear()
 
     def _criterion(self, lua_object: Any) -> nn.Module:
         if not self.parts.is_own_criterion(lua_object):
@@ -465,12 +605,20 @@ class Runtime:
     def _own_module(self, lua_object: Any) -> nn.Module:
         """Of an object of a class of the user's. What it inherits from a class of Python's has the weights."""
         number = self.parts.number(lua_object)
-        if number not in self._own:
-            inherited = self.parts.handle(lua_object)
-            parts = [] if inherited is None else [inherited.held]
-            inner = map(self.module_of, self.parts.inner_modules(lua_object).values())
-            self._own[number] = LuaModule(self, lua_object, [*parts, *self._children(lua_object), *inner])
-        return self._own[number]
+        before = self._own.get(number)
+        if before is not None and self._trained is not None:
+            return before
+        inherited = self.parts.handle(lua_object)
+        parts = [] if inherited is None else [inherited.held]
+        inner = map(self.module_of, self.parts.inner_modules(lua_object).values())
+        module = LuaModule(self, lua_object, [*parts, *self._children(lua_object), *inner])
+        if before is None or not before.is_as(module):
+            self._own[number] = before = module
+        return before
+
+    def weight_of(self, tensor: Tensor) -> Parameter | Part:
+        """What stands for a tensor of Lua's among the weights of the network."""
+        return self._shared.of(tensor)
 
     def _python_module(self, lua_object: Any) -> nn.Module:
         """What Python computes for an object, whatever a class of the user's makes of it."""
@@ -486,11 +634,12 @@ class Runtime:
     def _container(self, lua_object: Any) -> nn.Module:
         children = self._children(lua_object)
         kind = self.parts.known_ancestor(lua_object)
-        number = self.parts.number(lua_object)
-        before = self._containers.get(number)
-        if before is None or list(map(id, members(before))) != list(map(id, children)):
-            self._containers[number] = self._new_container(lua_object, kind, children)
-        return self._containers[number]
+        before = self.parts.container(lua_object)
+        if before is not None and list(map(id, members(before.held))) == list(map(id, children)):
+            return before.held  # type: ignore[no-any-return]
+        container = self._new_container(lua_object, kind, children)
+        self.parts.set_container(lua_object, Handle(container))
+        return container
 
     def _new_container(self, lua_object: Any, kind: str | None, children: list[nn.Module]) -> nn.Module:
         if kind == "gModule":
@@ -515,6 +664,24 @@ class Runtime:
 
 def _deny(*_arguments: Any) -> Any:
     raise AttributeError("Lua has no way to Python's objects.")
+
+
+def _weights_may_change(given: Sequence[Any]) -> AbstractContextManager[Any]:
+    """Autograd does not mind that weights change between the passes of a step, as Torch7 does not."""
+    owners = [part if part._base is None else part._base for part in given if isinstance(part, Tensor)]
+    weights = tuple(owner for owner in owners if isinstance(owner, Parameter))
+    return _unsafe_preserve_version_counter(weights) if weights else nullcontext()
+
+
+def _in_one(tensors: Sequence[Tensor]) -> Tensor:
+    """All values in one tensor: the one in which they lie one after the other already, or a new one."""
+    first, count = tensors[0], sum(tensor.numel() for tensor in tensors)
+    storage, place = first.untyped_storage().data_ptr(), first.data_ptr()
+    for tensor in tensors:
+        if (tensor.untyped_storage().data_ptr(), tensor.data_ptr()) != (storage, place) or not tensor.is_contiguous():
+            return torch.cat([part.detach().reshape(-1) for part in tensors])
+        place += tensor.nbytes
+    return first.as_strided((count,), (1,)).detach()
 
 
 def _inherited(handle: Handle | None) -> nn.Module:
