@@ -29,6 +29,7 @@ from jobs.networks.names import image_shape_name, layer_name
 from jobs.networks.tracing import LayerCall, RunningModule, Trace, find_code, tensors_in, traced
 from jobs.torch7.lookup import TakesIndices
 from jobs.torch7.module import Criterion
+from jobs.torch7.shapes import View
 
 ImageShape = tuple[int, int, int]
 LoadWeights = Callable[[nn.Module], None]
@@ -239,7 +240,8 @@ def _linear_misfit(module: nn.Linear, shape: tuple[int, ...]) -> str | None:
 def _convolution_misfit(module: _ConvNd, shape: tuple[int, ...]) -> str | None:
     # Torch takes an input without its batch for one image; with a batch of images that is a mistake.
     if len(shape) != len(module.kernel_size) + 1:
-        return f"got images of shape {image_shape_name(shape)}, it takes channels × height × width."
+        sides = {1: "length", 2: "height × width", 3: "time × height × width"}[len(module.kernel_size)]
+        return f"got images of shape {image_shape_name(shape)}, it takes channels × {sides}."
     return (
         f"got {_count(shape[0], 'channel')}, it takes {module.in_channels}." if shape[0] != module.in_channels else None
     )
@@ -258,11 +260,22 @@ def _unflatten_misfit(module: nn.Unflatten, shape: tuple[int, ...]) -> str | Non
     return f"got {shape[0]} values an image; {image_shape_name(wanted)} are {prod(wanted)}."
 
 
+def _view_misfit(module: View, shape: tuple[int, ...]) -> str | None:
+    values, wanted = prod(shape), module.element_count
+    if values % wanted == 0:
+        return None
+    sides = image_shape_name(side for side in module.sizes if side != -1)
+    if -1 in module.sizes:
+        return f"got {values} values an image, which is no multiple of {wanted}."
+    return f"got {values} values an image; {sides} are {wanted}."
+
+
 MISFITS: dict[type[Any], Callable[[Any, tuple[int, ...]], str | None]] = {
     nn.Linear: _linear_misfit,
     _ConvNd: _convolution_misfit,
     _NormBase: _norm_misfit,
     nn.Unflatten: _unflatten_misfit,
+    View: _view_misfit,
 }
 
 

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 from jobs.errors import BadNetwork
 from jobs.networks.contract import LabelHook, LineOfModule, Network, NetworkParams, label_itself
+from jobs.networks.names import layer_name
 from jobs.torch7.criteria import ClassNLLCriterion
 from jobs.torch7.history import History
 from jobs.torch7.module import Criterion, describe
@@ -77,6 +78,7 @@ def _params(params: NetworkParams) -> dict[str, Any]:
 def _model(runtime: Runtime, model: Any, load_weights: Callable[[nn.Module], None] | None, fine_tune: Any) -> nn.Module:
     if lupa.lua_type(model) != "table":
         raise BadNetwork(f"The table has no model: its field `model` is {_kind(model)}. {ADVICE}")
+    _refuse_class(runtime, "model", model)
     built = _completed(runtime, model)
     if load_weights is not None:
         load_weights(built)
@@ -111,7 +113,10 @@ def _loss(runtime: Runtime, loss: Any) -> Callable[[Any, Any], Tensor]:
         found = runtime.to_python(loss) if lupa.lua_type(loss) == "table" else loss
     except ValueError as error:
         raise BadNetwork(f"The loss cannot be used: {error}.") from error
+    if isinstance(found, nn.Module) and not isinstance(found, Criterion):
+        raise BadNetwork(f"`loss` is {layer_name(found)}, a layer; it must be a criterion such as nn.MSECriterion().")
     if not isinstance(found, Criterion):
+        _refuse_class(runtime, "loss", loss)
         _refuse("loss", loss, "a criterion such as nn.MSECriterion()")
     return found
 
@@ -155,6 +160,13 @@ def _lines(runtime: Runtime) -> LineOfModule:
     lines: LineOfModule = WeakKeyDictionary()
     lines.update(runtime.lines)
     return lines
+
+
+def _refuse_class(runtime: Runtime, name: str, value: Any) -> None:
+    """A class in the place of an object of it: its brackets were forgotten."""
+    named = runtime.parts.name_of_class(value) if lupa.lua_type(value) == "table" else None
+    if named is not None:
+        raise BadNetwork(f"`{name}` is the class {named}; make one of it: {named}(…).")
 
 
 def _refuse(name: str, value: Any, wanted: str) -> NoReturn:

@@ -73,9 +73,23 @@ local function after_caught(ok, message, ...)
   return ok, message, ...
 end
 
+-- What was given to error: a sentence, or something in which there may be one, or that says how it is written.
+local function said(message)
+  if type(message) ~= "table" then
+    if type(message) == "string" or type(message) == "number" then return tostring(message) end
+    return "error was called with " .. (message == nil and "nothing" or "a " .. type(message)) .. " in place of a sentence"
+  end
+  local metatable = getmetatable(message)
+  if type(metatable) == "table" and rawget(metatable, "__tostring") then return tostring(message) end
+  for _, key in ipairs({ 1, "message", "msg", "error" }) do
+    if type(rawget(message, key)) == "string" then return rawget(message, key) end
+  end
+  return "error was called with a table in which there is no sentence"
+end
+
 -- What an uncaught error says and at which line of the text: {message, line}.
 local function describe_error(message)
-  return { is_from_python(message) and message or tostring(message), user_line() }
+  return { is_from_python(message) and message or said(message), user_line() }
 end
 
 sethook(look_at_limits, "", INSTRUCTIONS_BETWEEN_LOOKS)
@@ -99,6 +113,7 @@ end
 
 ---------------------------------------------------------------------------------------------------- tensors
 
+local torch = {}
 local tensor_prototype = newproxy(true)
 local tensor_metatable = getmetatable(tensor_prototype)
 
@@ -111,7 +126,10 @@ end
 local tensor_methods = setmetatable({}, {
   __index = function(methods, name)
     if not call_python("has_tensor_method", name) then return nil end
-    local function method(...) return call_python("tensor_method", name, ...) end
+    local function method(...)
+      if not is_tensor((...)) then fail(name .. " is a tensor's method: call it with `:`, as in tensor:" .. name .. "(...)") end
+      return call_python("tensor_method", name, ...)
+    end
     rawset(methods, name, method)
     return method
   end,
@@ -127,10 +145,21 @@ storage_metatable.__index = {
     return storage
   end,
 }
+local KIND_OF_STORAGE = setmetatable({}, { __mode = "k" })
 storage_metatable.__tostring = function(storage)
-  return " " .. real_table.concat(storage, "\n ") .. "\n[torch.LongStorage of size " .. #storage .. "]"
+  local kind = KIND_OF_STORAGE[storage] .. "Storage"
+  return " " .. real_table.concat(storage, "\n ") .. "\n[torch." .. kind .. " of size " .. #storage .. "]"
 end
-local function as_storage(values) return setmetatable(values, storage_metatable) end
+local function as_storage(values, kind)
+  KIND_OF_STORAGE[values] = kind or "Long"
+  return setmetatable(values, storage_metatable)
+end
+
+-- What makes a tensor: a storage of whole numbers says its sizes, any other table its values.
+local function sizes_or_values(...)
+  if type((...)) == "table" and KIND_OF_STORAGE[(...)] == "Long" then return unpack((...)) end
+  return ...
+end
 
 for _, name in ipairs({ "size", "stride" }) do
   rawset(tensor_methods, name, function(tensor, dimension)
@@ -139,8 +168,41 @@ for _, name in ipairs({ "size", "stride" }) do
   end)
 end
 
+-- A tensor's own storage: all values that it shares with others, one after the other.
+local function storage_of(tensor)
+  local values = call_python("tensor_method", "in_storage", tensor)
+  local storage, methods = newproxy(true), {}
+  function methods.size() return call_python("tensor_method", "nElement", values) end
+  function methods.totable() return call_python("tensor_method", "totable", values) end
+  function methods.string() return tostring(storage) end
+  for _, name in ipairs({ "fill", "copy" }) do
+    methods[name] = function(_, value)
+      call_python("tensor_method", name, values, type(value) == "number" and value or torch.Tensor(value:totable()))
+      return storage
+    end
+  end
+  local metatable = getmetatable(storage)
+  metatable.__metatable = false
+  metatable.__index = function(_, key)
+    if type(key) == "string" then return methods[key] end
+    return call_python("tensor_get", values, key)
+  end
+  metatable.__newindex = function(_, key, value) call_python("tensor_set", values, key, value) end
+  metatable.__len = methods.size
+  metatable.__tostring = function() return (real_string.gsub(tostring(values), "Tensor of size", "Storage of size")) end
+  return storage
+end
+
 tensor_metatable.__metatable = false
 tensor_metatable.__index = function(tensor, key)
+  if key == "storage" then return storage_of end
+  if key == "new" then
+    -- A function of the tensor's type, called with a dot as well: input.new(2, 3).
+    return function(...)
+      if rawequal((...), tensor) then return call_python("tensor_method", "new", tensor, sizes_or_values(select(2, ...))) end
+      return call_python("tensor_method", "new", tensor, sizes_or_values(...))
+    end
+  end
   if type(key) == "string" then return tensor_methods[key] end
   return call_python("tensor_get", tensor, key)
 end
@@ -166,7 +228,7 @@ local PENDING = setmetatable({}, { __mode = "k" })
 local NUMBER = setmetatable({}, { __mode = "k" })
 local last_number = 0
 
-local torch, nn, nngraph = {}, {}, {}
+local nn, nngraph = {}, {}
 -- What a text sees.
 local G = {}
 local namespaces = { nn = nn, torch = torch }
@@ -457,6 +519,9 @@ local function leaf_class(short)
   end
   for lua_name in pairs(call_python("methods", short)) do
     class[lua_name] = function(self, ...)
+      if not HANDLE[self] then
+        fail(lua_name .. " is a method of nn." .. short .. ": call it with `:`, as in layer:" .. lua_name .. "(...)")
+      end
       local answer = call_python("method", HANDLE[self], lua_name, ...)
       if answer == nil then return self end
       return answer
@@ -474,8 +539,14 @@ function Container:__init(...)
 end
 
 function Container:add(module)
+  local own = class_of(self) and rawget(self, "modules")
+  if not own and (is_a(self, Module) or self == nil) and module == nil then
+    fail("add is a method of containers: call it with `:`, as in net:add(module)")
+  end
   if not is_a(module, Module) then
-    fail(tostring(self.__typename) .. ":add expects a module, got " .. (torch.typename(module) or type(module)))
+    local class = type(module) == "table" and rawget(module, "__typename")
+    local got = class and "the class " .. class .. "; make one of it: " .. class .. "(...)" or torch.typename(module) or type(module)
+    fail(tostring(self.__typename) .. ":add expects a module, got " .. got)
   end
   self.modules[#self.modules + 1] = module
   return self
@@ -557,6 +628,79 @@ nn.tables = {
     return torch.Tensor(pairs_of_planes)
   end,
 }
+
+-- What people's classes took from nn.utils: the same done to every tensor in tables of tables.
+nn.utils = {}
+
+local function each_pair(first, second, f)
+  if type(second) == "table" and not class_of(second) then
+    first = type(first) == "table" and first or {}
+    for key, value in next, second do first[key] = each_pair(first[key], value, f) end
+    for key in next, first do
+      if second[key] == nil then first[key] = nil end
+    end
+    return first
+  end
+  return f(first, second)
+end
+
+local function like(tensor, other) return is_tensor(tensor) and tensor or other.new() end
+
+function nn.utils.recursiveType(value, name)
+  if is_tensor(value) then return value:type(name) end
+  if is_a(value, Module) or is_a(value, Criterion) then return value:type(name) end
+  if type(value) == "table" then
+    for key, part in next, value do value[key] = nn.utils.recursiveType(part, name) end
+  end
+  return value
+end
+
+function nn.utils.recursiveResizeAs(first, second)
+  return each_pair(first, second, function(a, b) return like(a, b):resizeAs(b) end), second
+end
+
+function nn.utils.recursiveCopy(first, second)
+  return each_pair(first, second, function(a, b) return like(a, b):resizeAs(b):copy(b) end), second
+end
+
+function nn.utils.recursiveAdd(first, ...)
+  local scale, second = 1, (...)
+  if type(second) == "number" then scale, second = ... end
+  return each_pair(first, second, function(a, b) return a:add(scale, b) end), second
+end
+
+function nn.utils.recursiveFill(value, number)
+  return each_pair(value, value, function(a) return a:fill(number) end)
+end
+
+function nn.utils.addSingletonDimension(...)
+  local tensor, place = ...
+  local result
+  if is_tensor(place) then result, tensor, place = ... end
+  place = place or 1
+  if place < 1 or place > tensor:dim() + 1 then
+    fail("nn.utils.addSingletonDimension: dimension " .. place .. " is out of range: the tensor has " .. tensor:dim())
+  end
+  local sizes = tensor:size():totable()
+  real_table.insert(sizes, place, 1)
+  local view = tensor:view(unpack(sizes))
+  return result and result:set(view) or view
+end
+
+function nn.utils.contiguousView(tensor, ...)
+  local result, of = tensor, ...
+  if is_tensor(of) then return result:set(of:contiguous():view(select(2, ...))) end
+  return tensor:contiguous():view(...)
+end
+
+function nn.utils.clear(object, ...)
+  local names = type((...)) == "table" and (...) or { ... }
+  for _, name in ipairs(names) do
+    local value = rawget(object, name)
+    if is_tensor(value) then object[name] = value.new() elseif type(value) == "table" then object[name] = {} end
+  end
+  return object
+end
 
 ---------------------------------------------------------------------------------------------------- nngraph
 
@@ -652,17 +796,45 @@ function torch.setdefaulttensortype() end
 function torch.getdefaulttensortype() return "torch.FloatTensor" end
 function torch.setnumthreads() end
 function torch.getnumthreads() return 1 end
-function torch.LongStorage(values)
-  if type(values) == "table" then return as_storage(values) end
-  local storage = {}
-  for i = 1, tonumber(values) or 0 do storage[i] = 0 end
-  return as_storage(storage)
+for _, kind in ipairs({ "Byte", "Char", "Short", "Int", "Long", "Float", "Double", "Cuda" }) do
+  torch[kind .. "Storage"] = function(values)
+    if type(values) == "table" then return as_storage(values, kind) end
+    local storage = {}
+    for i = 1, tonumber(values) or 0 do storage[i] = 0 end
+    return as_storage(storage, kind)
+  end
+end
+torch.Storage = torch.FloatStorage
+
+-- Seconds, from its making or since it was reset.
+function torch.Timer()
+  local start, before_stop, is_stopped = clock(), 0, false
+  local timer = {}
+  local function seconds() return before_stop + (is_stopped and 0 or clock() - start) end
+  function timer:time() return { real = seconds(), user = seconds(), sys = 0 } end
+  function timer:reset()
+    start, before_stop = clock(), 0
+    return timer
+  end
+  function timer:stop()
+    before_stop, is_stopped = seconds(), true
+    return timer
+  end
+  function timer:resume()
+    if is_stopped then start, is_stopped = clock(), false end
+    return timer
+  end
+  return timer
 end
 
 setmetatable(torch, {
   __index = function(_, name)
     if type(name) == "string" and call_python("has_torch_function", name) then
-      local function f(...) return call_python("torch_function", name, ...) end
+      local makes_tensor = real_string.find(name, "Tensor$")
+      local function f(...)
+        if makes_tensor then return call_python("torch_function", name, sizes_or_values(...)) end
+        return call_python("torch_function", name, ...)
+      end
       rawset(torch, name, f)
       return f
     end
@@ -759,11 +931,62 @@ local cutorch = {
 nngraph.annotateNodes = function() end
 nngraph.setDebug = function() end
 
+-- Packages of which people used a line or two at the top of their files. What else they had needs files or programs.
+local function package_of(name, parts, reason)
+  return setmetatable(parts, {
+    __index = function(_, wanted)
+      if type(wanted) ~= "string" then return nil end
+      return function() fail(name .. "." .. wanted .. " is not possible here: " .. reason) end
+    end,
+  })
+end
+
+local function joined_path(...)
+  local parts = {}
+  for i = 1, select("#", ...) do
+    local part = tostring((select(i, ...)))
+    -- What begins at the root leaves out what is before it.
+    if real_string.sub(part, 1, 1) == "/" then parts = {} end
+    parts[#parts + 1] = #parts == 0 and part ~= "/" and real_string.gsub(part, "/$", "") or part
+  end
+  return real_table.concat(parts, "/")
+end
+
+local paths = package_of("paths", {
+  concat = joined_path,
+  basename = function(path, extension)
+    local name = real_string.match(path, "([^/]*)/*$")
+    if extension and #name > #extension and real_string.sub(name, -#extension) == extension then
+      name = real_string.gsub(real_string.sub(name, 1, -#extension - 1), "%.$", "")
+    end
+    return name
+  end,
+  dirname = function(path) return real_string.match(path, "^(.*[^/])/+[^/]*/*$") or "." end,
+  extname = function(path) return real_string.match(path, "%.([^./]+)$") end,
+  filep = function() return false end,
+  dirp = function() return false end,
+  home = "", cwd = function() return "." end,
+}, "networks here have no files")
+
+local ticked = clock()
+local sys = package_of("sys", {
+  clock = clock,
+  tic = function() ticked = clock() end,
+  toc = function() return clock() - ticked end,
+  COLORS = setmetatable({}, { __index = function() return "" end }),
+}, "networks here run no programs")
+
+local xlua = package_of("xlua", { progress = function() end, print = G.print }, "the training shows its own progress")
+local image = package_of("image", {}, "networks here get their images ready, and layers do the rest")
+local optim = package_of("optim", {}, "the training has its solver from the form")
+-- DIGITS had loaded them before it ran a network.
+G.paths, G.sys, G.xlua, G.image, G.optim = paths, sys, xlua, image, optim
+
 local packages = {
-  torch = torch, nn = nn, dpnn = nn, nnx = nn, cunn = nn, nngraph = nngraph, cudnn = cudnn, cutorch = cutorch, optim = {}, xlua = {},
-  sys = {}, paths = {},
+  torch = torch, nn = nn, dpnn = nn, nnx = nn, cunn = nn, nngraph = nngraph, cudnn = cudnn, cutorch = cutorch, optim = optim, xlua = xlua,
+  sys = sys, paths = paths, image = image,
 }
-local globals_of_packages = { cudnn = cudnn, cutorch = cutorch, nngraph = nngraph, optim = packages.optim }
+local globals_of_packages = { cudnn = cudnn, cutorch = cutorch, nngraph = nngraph }
 
 function G.require(name)
   local package = packages[name]
@@ -776,10 +999,67 @@ end
 
 G.package = { path = "", cpath = "", loaded = packages, preload = {} }
 
+-- The same function, whose tail calls are plain ones: a call in the place of its caller would leave no line to blame.
+-- This walks what string.dump writes: for each function its source, four bytes after two lines, instructions, constants,
+-- the functions in it, and names and lines for errors.
+local OP_CALL, OP_TAILCALL, OP_SETLIST = 28, 29, 34
+
+local function without_tail_calls(chunk)
+  local written = real_string.dump(chunk)
+  local size_of_int, size_of_size, size_of_instruction, size_of_number = real_string.byte(written, 8, 11)
+  local place, pieces, copied_to = 13, {}, 0
+  local function number(bytes)
+    local value = 0
+    for i = place + bytes - 1, place, -1 do value = value * 256 + real_string.byte(written, i) end
+    place = place + bytes
+    return value
+  end
+  local function skip_string()
+    local length = number(size_of_size)
+    place = place + length
+  end
+  local function skip_constant()
+    local kind = number(1)
+    if kind == 1 then place = place + 1 elseif kind == 3 then place = place + size_of_number elseif kind == 4 then skip_string() end
+  end
+  local function walk_instructions()
+    local is_number = false
+    for _ = 1, number(size_of_int) do
+      local start = place
+      local instruction = number(size_of_instruction)
+      local operation = instruction % 64
+      if not is_number and operation == OP_TAILCALL then
+        pieces[#pieces + 1] = real_string.sub(written, copied_to + 1, start - 1)
+        pieces[#pieces + 1] = real_string.char(real_string.byte(written, start) - OP_TAILCALL + OP_CALL)
+        copied_to = start
+      end
+      -- A list of very many values has its number where an instruction would be.
+      is_number = not is_number and operation == OP_SETLIST and real_math.floor(instruction / 2 ^ 14) % 512 == 0
+    end
+  end
+  local function walk_function()
+    skip_string()
+    place = place + 2 * size_of_int + 4
+    walk_instructions()
+    for _ = 1, number(size_of_int) do skip_constant() end
+    for _ = 1, number(size_of_int) do walk_function() end
+    local lines = number(size_of_int)
+    place = place + lines * size_of_int
+    for _ = 1, number(size_of_int) do
+      skip_string()
+      place = place + 2 * size_of_int
+    end
+    for _ = 1, number(size_of_int) do skip_string() end
+  end
+  walk_function()
+  pieces[#pieces + 1] = real_string.sub(written, copied_to + 1)
+  return assert(loadstring(real_table.concat(pieces), USER_CHUNK))
+end
+
 local function load_text(text)
   local chunk, fault = loadstring(text, USER_CHUNK)
   if not chunk then return false, { fault } end
-  return true, setfenv(chunk, G)
+  return true, setfenv(without_tail_calls(chunk), G)
 end
 
 -- The parts that Python needs: everything about an object that only Lua knows.
@@ -812,6 +1092,17 @@ return {
       if class == GraphModule then return "gModule" end
       class = classes[rawget(class, "__parent") or ""]
     end
+  end,
+  -- Of a class, not of an object of it.
+  name_of_class = function(value) return classes[rawget(value, "__typename") or ""] == value and rawget(value, "__typename") or nil end,
+  methods_of_modules = function()
+    local names = {}
+    for _, class in ipairs({ Module, Container, Criterion }) do
+      for name, value in next, class do
+        if type(value) == "function" and not real_string.find(name, "^__") then names[name] = true end
+      end
+    end
+    return names
   end,
   is_module = function(object) return is_a(object, Module) end,
   is_criterion = function(object) return is_a(object, Criterion) end,

@@ -1,6 +1,7 @@
 """Lua 5.1 for pasted networks: a world without files, programs and time without end, and the way between it and Python."""
 
 import copy
+import difflib
 import inspect
 import re
 import time
@@ -38,6 +39,7 @@ MOST_TENSOR_BYTES = 4 * 2**30
 SECONDS_TO_BUILD = 50.0
 SECONDS_OF_A_CALL = 50.0
 LONGEST_LINE_SAID = 10_000
+CALLED_NIL = re.compile(r"attempt to call (field|method) '(\w+)' \(a nil value\)")
 # layer.output, but not the output that a class of the text's own keeps itself.
 ASKS_FOR_OUTPUT = re.compile(r"""(?<!\bself)\.output\b|\[\s*["']output["']\s*\]""")
 # Up to here every whole number is a number of Lua.
@@ -177,7 +179,24 @@ class Runtime:
             # An alarm or an interrupt struck in a call of Python's.
             raise described[1]
         message, line = _split_line(str(described[1]))
-        return LuaFault(message, line or described[2])
+        return LuaFault(message + self._meant(message), line or described[2])
+
+    def _meant(self, message: str) -> str:
+        """What a name that there is not was meant to be."""
+        found = CALLED_NIL.search(message)
+        if found is None:
+            return ""
+        kind, wrong = found.groups()
+        if kind == "field":
+            names = {name: f"nn.{name}" for name in CLASSES} | {name: f"torch.{name}" for name in TORCH_FUNCTIONS}
+        else:
+            methods = [*TENSOR_METHODS, *self.parts.methods_of_modules()]
+            methods += [name for known in CLASSES.values() for name in known.lua_methods()]
+            names = {name: f":{name}" for name in methods}
+        # Capitals are the most common slip of all.
+        in_small = {name.lower(): meant for name, meant in names.items()}
+        near = difflib.get_close_matches(wrong.lower(), in_small, n=1, cutoff=0.75)
+        return f"; is {in_small[near[0]]} meant?" if near else ""
 
     # Values
 

@@ -9,19 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from jobs.torch7.module import dimension
-from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, Function, both, method, number_or_tensor
+from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS, Function, both, method, number_or_tensor, put
 
 # Of two operands, tensors or numbers.
 Operation = Callable[[Any, Any], Any]
-
-
-def put(tensor: Tensor, values: Tensor) -> Tensor:
-    """Values into a tensor, which takes their sizes, as a result in Torch7 does."""
-    if tensor.shape != values.shape:
-        tensor.resize_(values.shape)
-    return tensor.copy_(values)
 
 
 # Values, one by one
@@ -137,7 +131,18 @@ def _reduction(name: str, of_all: Function, along: Function) -> None:
             return number_or_tensor(of_all(tensor))
         return along(tensor, dimension(int(place), tensor.dim()))
 
-    both(name)(reduced)
+    def function(*arguments: Any) -> Any:
+        # Places for the results may come first: torch.max(values, places, tensor, 1).
+        tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+        found = reduced(tensors[-1], *arguments[len(tensors) :])
+        results = found if isinstance(found, tuple) else (found,)
+        if len(tensors) == 1 or not isinstance(results[0], Tensor):
+            return found
+        put_there = [put(place, values.to(place.dtype)) for place, values in zip(tensors[:-1], results, strict=False)]
+        return (*put_there, *results[len(put_there) :]) if len(results) > 1 else put_there[0]
+
+    TENSOR_METHODS[name] = reduced
+    TORCH_FUNCTIONS[name] = function
 
 
 def _floating(tensor: Tensor) -> Tensor:
@@ -170,6 +175,16 @@ def _norm(tensor: Tensor, power: float = 2, along: int | None = None) -> Any:
     if along is None:
         return tensor.norm(power).item()
     return tensor.norm(power, dim=dimension(int(along), tensor.dim()), keepdim=True)
+
+
+def _renormed(tensor: Tensor, power: float, along: int, longest: float) -> Tensor:
+    return torch.renorm(tensor, power, dimension(int(along), tensor.dim()), longest)
+
+
+TENSOR_METHODS["renorm"] = lambda tensor, *arguments: put(tensor, _renormed(tensor, *arguments))
+TORCH_FUNCTIONS["renorm"] = lambda first, *others: (
+    put(first, _renormed(*others)) if isinstance(others[0], Tensor) else _renormed(first, *others)
+)
 
 
 @both("dist")
@@ -260,6 +275,34 @@ TORCH_FUNCTIONS["trace"] = lambda tensor: tensor.trace().item()
 TORCH_FUNCTIONS["inverse"] = torch.linalg.inv
 TORCH_FUNCTIONS["tril"] = lambda tensor, diagonal=0: tensor.tril(int(diagonal))
 TORCH_FUNCTIONS["triu"] = lambda tensor, diagonal=0: tensor.triu(int(diagonal))
+
+
+def _convolution(name: str, is_turned: bool) -> None:
+    """Of a picture with a kernel; of planes with a kernel each; or of planes with kernels of output × input planes."""
+
+    def convolve(tensor: Tensor, *arguments: Any) -> Tensor:
+        if len(arguments) > 1 and isinstance(arguments[1], Tensor):
+            return put(tensor, convolve(*arguments))
+        kernel, kind = arguments[0], str(arguments[1] if len(arguments) > 1 else "V").upper()
+        if (tensor.dim(), kernel.dim()) not in ((2, 2), (3, 3), (3, 4)):
+            raise ValueError(
+                f"torch.{name} takes a picture and a kernel, planes and kernels, or planes and output × input × kernel; "
+                f"it got tensors of {tensor.dim()} and {kernel.dim()} dimensions"
+            )
+        kernels = kernel if kernel.dim() == 4 else kernel.reshape(-1, 1, *kernel.shape[-2:])
+        planes = tensor.reshape(1, -1, *tensor.shape[-2:])
+        if is_turned:
+            kernels = kernels.flip(-2, -1)
+        padding = (kernels.shape[-2] - 1, kernels.shape[-1] - 1) if kind == "F" else 0
+        groups = len(kernels) if kernel.dim() < 4 else 1
+        found = functional.conv2d(planes, kernels, padding=padding, groups=groups)
+        return found[0, 0] if tensor.dim() == 2 else found[0]
+
+    both(name)(convolve)
+
+
+_convolution("conv2", is_turned=True)
+_convolution("xcorr2", is_turned=False)
 
 # What the signs of Lua do
 

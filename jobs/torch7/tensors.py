@@ -139,8 +139,21 @@ for _name, _kind in TYPES_BY_NAME.items():
     TORCH_FUNCTIONS[_name] = _constructor(_kind)
 
 
+def put(tensor: Tensor, values: Tensor) -> Tensor:
+    """Values into a tensor, which takes their sizes, as a result in Torch7 does."""
+    if tensor.shape != values.shape:
+        tensor.resize_(values.shape)
+    return tensor.copy_(values)
+
+
 def _filled(make: Function) -> Function:
-    return lambda *arguments: make(sizes_of(arguments))
+    def function(*arguments: Any) -> Tensor:
+        if len(arguments) > 1 and isinstance(arguments[0], Tensor):
+            return put(arguments[0], make(sizes_of(arguments[1:])))
+        filled: Tensor = make(sizes_of(arguments))
+        return filled
+
+    return function
 
 
 TORCH_FUNCTIONS |= {
@@ -179,6 +192,11 @@ def _range(first: float, last: float, step: float = 1) -> Tensor:
 
 @function("cat")
 def _cat(first: Any, *others: Any) -> Tensor:
+    if isinstance(first, Tensor) and (
+        isinstance(others[0], list) or (len(others) > 1 and isinstance(others[1], Tensor))
+    ):
+        joined: Tensor = _cat(*others)
+        return put(first, joined)
     tensors, rest = (first, others) if isinstance(first, list) else ([first, others[0]], others[1:])
     tensors = [tensor for tensor in tensors if tensor.numel()]
     # Without a dimension: the last one, as Torch7 joins.
@@ -204,6 +222,11 @@ def _type(tensor: Tensor, name: str | None = None) -> Any:
     if name is None:
         return TYPE_NAMES.get(tensor.dtype, "torch.Tensor")
     return tensor.to(TYPES_BY_NAME[name.removeprefix("torch.")])
+
+
+@method("typeAs")
+def _type_as(tensor: Tensor, other: Tensor) -> Tensor:
+    return tensor.to(other.dtype)
 
 
 @method("totable")
@@ -240,6 +263,9 @@ TENSOR_METHODS |= {
     "char": lambda tensor: tensor.to(torch.int8),
     "clone": lambda tensor: tensor.clone(),
     "contiguous": lambda tensor: tensor.contiguous(),
+    "in_storage": lambda tensor: tensor.detach().as_strided(
+        (tensor.untyped_storage().nbytes() // tensor.itemsize,), (1,), 0
+    ),
     "new": lambda tensor, *arguments: _constructor(tensor.dtype)(*arguments).to(tensor.device),
 }
 
@@ -324,6 +350,26 @@ def _index(tensor: Tensor, along: int, places: Any) -> Tensor:
     return tensor.index_select(dimension(int(along), tensor.dim()), numbers.to(tensor.device))
 
 
+@method("indexCopy")
+def _index_copy(tensor: Tensor, along: int, places: Any, source: Tensor) -> Tensor:
+    return tensor.index_copy_(*_rows(tensor, along, places), source.to(tensor.dtype))
+
+
+@method("indexAdd")
+def _index_add(tensor: Tensor, along: int, places: Any, source: Tensor) -> Tensor:
+    return tensor.index_add_(*_rows(tensor, along, places), source.to(tensor.dtype))
+
+
+@method("indexFill")
+def _index_fill(tensor: Tensor, along: int, places: Any, value: float) -> Tensor:
+    return tensor.index_fill_(*_rows(tensor, along, places), value)
+
+
+def _rows(tensor: Tensor, along: int, places: Any) -> tuple[int, Tensor]:
+    numbers = torch.as_tensor(places, dtype=torch.long) - 1
+    return dimension(int(along), tensor.dim()), numbers.to(tensor.device)
+
+
 @both("gather")
 def _gather(tensor: Tensor, along: int, places: Tensor) -> Tensor:
     return tensor.gather(dimension(int(along), tensor.dim()), places.long() - 1)
@@ -360,6 +406,16 @@ def _nonzero(tensor: Tensor) -> Tensor:
 @method("view")
 def _view(tensor: Tensor, *arguments: Any) -> Tensor:
     return tensor.view(sizes_of(arguments))
+
+
+@function("view")
+def _view_of(tensor: Tensor, *arguments: Any) -> Tensor:
+    """torch.view(tensor, sizes), or torch.view(result, tensor, sizes), whose result becomes the view."""
+    source, sizes = (arguments[0], arguments[1:]) if isinstance(arguments[0], Tensor) else (tensor, arguments)
+    view = source.view(sizes_of(sizes))
+    if source is tensor:
+        return view
+    return tensor.set_(view.untyped_storage(), view.storage_offset(), view.shape, view.stride())
 
 
 @method("viewAs")
@@ -491,6 +547,24 @@ def _apply(tensor: Tensor, f: Function) -> Tensor:
 
 @method("map")
 def _map(tensor: Tensor, other: Tensor, f: Function) -> Tensor:
-    pairs = zip(tensor.reshape(-1).tolist(), other.reshape(-1).tolist(), strict=True)
-    changed = [first if (answer := f(first, second)) is None else answer for first, second in pairs]
+    return _mapped(tensor, [other], f)
+
+
+@method("map2")
+def _map_two(tensor: Tensor, first: Tensor, second: Tensor, f: Function) -> Tensor:
+    return _mapped(tensor, [first, second], f)
+
+
+def _mapped(tensor: Tensor, others: list[Tensor], f: Function) -> Tensor:
+    places = zip(*(part.reshape(-1).tolist() for part in (tensor, *others)), strict=True)
+    changed = [values[0] if (answer := f(*values)) is None else answer for values in places]
     return tensor.copy_(torch.tensor(changed, dtype=tensor.dtype).reshape(tensor.shape))
+
+
+@both("multinomial")
+def _multinomial(chances: Tensor, *arguments: Any) -> Tensor:
+    """Places that are drawn by their chances; as many for each row of a matrix."""
+    if isinstance(arguments[0], Tensor):
+        return put(chances, _multinomial(*arguments).to(chances.dtype))
+    count, is_put_back = arguments[0], len(arguments) > 1 and arguments[1] is True
+    return torch.multinomial(chances, int(count), is_put_back) + 1

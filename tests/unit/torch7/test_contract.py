@@ -73,7 +73,7 @@ def test_what_is_not_known_is_nil() -> None:
         ("return function(p)\n assert(p.inputShape[1] == 3, 'three channels')\nend", 2, "line 2: three channels"),
         ("return function(p)\n local t = nil\n t.x = 1\nend", 3, "line 3: attempt to index local 't' (a nil value)"),
         ("return function(p)\n return missing(3)\nend", 2, "line 2: attempt to call global 'missing' (a nil value)"),
-        ("\n\nrequire 'image'", 3, "line 3: module 'image' not found"),
+        ("\n\nrequire 'hdf5'", 3, "line 3: module 'hdf5' not found"),
         ("local x = nn.LSTM(3, 4)", 1, "line 1: nn.LSTM is not supported yet; the nearest that is: nn."),
         ("local x = nn.Linear(3)", 1, "line 1: nn.Linear"),
         ("local x = nn.Linear(width, 3)", 1, "line 1: nn.Linear got nil for inputSize; it takes a whole number"),
@@ -82,6 +82,24 @@ def test_what_is_not_known_is_nil() -> None:
         ("local x = nn.Sequential():get(1)", 1, "line 1: get(1): there are 0 modules"),
         ("local x = torch.Tensor(3)\nprint(x[4])", 2, "line 2: index 4 is out of range: there are 3"),
         ("local x = torch.zeros(100000, 100000)", 1, "line 1: a tensor of 100000×100000 is too large"),
+        ("local function layer()\n return nn.Linear(3)\nend\nlocal x = layer()", 2, "line 2: nn.Linear got nil"),
+        ("local t = {}\nfunction t.f(x)\n return torch.zeros(2):view(x)\nend\nt.f(3)", 3, "line 3: "),
+        ("return function(p)\n return nn.Sequential():add(3)\nend", 2, "line 2: nn.Sequential:add expects a module"),
+        ("local x = nn.Linaer(3, 4)", 1, "line 1: attempt to call field 'Linaer' (a nil value); is nn.Linear meant?"),
+        ("local x = nn.Relu()", 1, "is nn.ReLU meant?"),
+        ("local x = torch.rnadn(3)", 1, "is torch.randn meant?"),
+        ("local x = nn.View(-1):setNumInputDim(3)", 1, "is :setNumInputDims meant?"),
+        ("error({})", 1, "line 1: error was called with a table in which there is no sentence"),
+        ("error({message = 'too small', code = 3})", 1, "line 1: too small"),
+        ("error(setmetatable({}, {__tostring = function() return 'by hand' end}))", 1, "line 1: by hand"),
+        ("error(print)", 1, "line 1: error was called with a function in place of a sentence"),
+        ("error()", 1, "line 1: error was called with nothing in place of a sentence"),
+        ("local t = torch.zeros(2)\nt.fill(1)", 2, "fill is a tensor's method: call it with `:`, as in tensor:fill(...)"),
+        ("nn.Linear(1, 1).reset()", 1, "reset is a method of nn.Linear: call it with `:`"),
+        ("local net = nn.Sequential()\nnet.add(nn.ReLU())", 2, "line 2: add is a method of containers: call it with `:`"),
+        ("local net = nn.Sequential()\nnet:add(nn.ReLU)", 2, "got the class nn.ReLU; make one of it: nn.ReLU(...)"),
+        ("local net = nn.Sequential()\nnet:add(nil)", 2, "line 2: nn.Sequential:add expects a module, got nil"),
+        ("return function(p)\n return { model = nn.Sequential }\nend", None, "`model` is the class nn.Sequential; make one"),
         ("local x = torch.zeros(2):nonsense()", 1, "line 1: attempt to call method 'nonsense' (a nil value)"),
     ],
 )  # fmt: skip
@@ -94,7 +112,12 @@ def test_faults_speak_of_the_line_of_the_text(text: str, line: int | None, sente
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ("loss = nn.Linear(2, 2)", "`loss` is a table; it must be a criterion such as nn.MSECriterion()."),
+        (
+            "loss = nn.Linear(2, 2)",
+            "`loss` is nn.Linear(2 -> 2), a layer; it must be a criterion such as nn.MSECriterion().",
+        ),
+        ("loss = nn.MSECriterion", "`loss` is the class nn.MSECriterion; make one of it: nn.MSECriterion(…)."),
+        ("loss = {}", "`loss` is a table; it must be a criterion such as nn.MSECriterion()."),
         ("loss = 'MSE'", "`loss` is 'MSE'; it must be a criterion"),
         ("trainBatchSize = 0", "`trainBatchSize` is 0; it must be a whole number, 1 or more."),
         ("trainBatchSize = 1.5", "`trainBatchSize` is 1.5; it must be a whole number"),
@@ -115,6 +138,37 @@ def test_a_layer_that_does_not_fit_is_named_as_torch_prints_it() -> None:
         build_and_check(text, (1, 28, 28), (), framework="torch")
     assert str(caught.value).startswith("line 5: nn.Linear(300 -> 50) got 784 values")
     assert (caught.value.line, caught.value.layer) == (5, "nn.Linear(300 -> 50)")
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ("nn.View(1, 28, 29)", "line 3: nn.View(1, 28, 29) got 784 values an image; 1×28×29 are 812."),
+        ("nn.View(-1, 300)", "line 3: nn.View(-1, 300) got 784 values an image, which is no multiple of 300."),
+        (
+            "nn.VolumetricConvolution(1, 2, 3, 3, 3)",
+            "got images of shape 784, it takes channels × time × height × width.",
+        ),
+    ],
+)
+def test_a_layer_that_does_not_fit_speaks_of_its_own_sides(layer: str, sentence: str) -> None:
+    text = "return function(params)\n local net = nn.Sequential():add(nn.View(-1):setNumInputDims(3))\n" \
+           f" net:add({layer})\n net:add(nn.Linear(2, 2))\n return {{ model = net }}\nend"  # fmt: skip
+    with pytest.raises(BadNetwork) as caught:
+        build_and_check(text, (1, 28, 28), (), framework="torch")
+    assert sentence in str(caught.value)
+
+
+def test_tail_calls_return_what_they_call() -> None:
+    build_lua_network(
+        "local function three(...) return ... end\nlocal function pass(...) return three(...) end\n"
+        "local function method(t, ...) return t:all(...) end\n"
+        "local a, b, c = pass(1, 2, 3)\nassert(a == 1 and c == 3 and select('#', pass()) == 0)\n"
+        "assert(select('#', method({all = function(t, ...) return ... end}, 5, nil)) == 2)\n"
+        f"local list = {{ {', '.join(str(number) for number in range(700))} }}\nassert(#list == 700 and list[700] == 699)\n"
+        f"return function() return {{ model = {MODEL} }} end",
+        PARAMS,
+    )
 
 
 def test_a_hook_that_fails_in_training_speaks_of_its_line() -> None:

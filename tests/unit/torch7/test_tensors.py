@@ -131,6 +131,50 @@ VALUES: dict[str, Any] = {
     "v:gather(1, torch.LongTensor{3, 1})": [3, 1],
     "torch.zeros(3):scatter(1, torch.LongTensor{2}, 5)": [0, 5, 0],
     "torch.diag(torch.ones(2))": [[1, 0], [0, 1]],
+    "torch.LongTensor{1, 2}:typeAs(v):type()": "torch.FloatTensor",
+    "v.new(2, 3):zero():size()": [2, 3],
+    "v.new():resizeAs(t):size()": [2, 3],
+    "v.new{7, 8}": [7, 8],
+    "v:new(2):size()": [2],
+    "v.new(t:size()):size()": [2, 3],
+    "torch.LongTensor{1}.new(1):type()": "torch.LongTensor",
+    "t:storage():size()": 6,
+    "#t:storage()": 6,
+    "t:storage()[4]": 4,
+    "t:select(2, 1):storage():totable()": [1, 2, 3, 4, 5, 6],
+    "torch.FloatStorage{1, 2}:size()": 2,
+    "torch.Tensor(torch.FloatStorage{1, 2})": [1, 2],
+    "torch.Tensor(t:size()):size()": [2, 3],
+    "torch.ByteTensor(torch.LongStorage{1, 4}):size()": [1, 4],
+    "torch.FloatStorage(3):fill(2):totable()": [2, 2, 2],
+    "torch.Tensor{{3, 4}, {0, 1}}:renorm(2, 1, 1)": [[pytest.approx(0.6), pytest.approx(0.8)], [0, 1]],
+    "torch.renorm(torch.Tensor{{3, 4}, {0, 1}}, 1, 1, 7)": [[3, 4], [0, 1]],
+    "torch.view(t, 3, 2)": [[1, 2], [3, 4], [5, 6]],
+    "torch.view(torch.Tensor(), t, 6)": [1, 2, 3, 4, 5, 6],
+    "torch.multinomial(torch.Tensor{0, 1, 0}, 4, true)": [2, 2, 2, 2],
+    "torch.multinomial(torch.LongTensor(), torch.Tensor{{0, 1}, {1, 0}}, 1)": [[2], [1]],
+    "torch.Tensor{0, 0, 5}:multinomial(1)": [3],
+    "torch.conv2(torch.range(1, 9):view(3, 3), torch.Tensor{{1, 0}, {0, 0}})": [[5, 6], [8, 9]],
+    "torch.xcorr2(torch.range(1, 9):view(3, 3), torch.Tensor{{1, 0}, {0, 0}})": [[1, 2], [4, 5]],
+    "torch.conv2(torch.ones(2, 2), torch.Tensor{{1, 2}}, 'F')": [[1, 3, 2], [1, 3, 2]],
+    "torch.conv2(torch.ones(2, 2, 2), torch.Tensor{{{1}}, {{2}}})": [[[1, 1], [1, 1]], [[2, 2], [2, 2]]],
+    "torch.xcorr2(torch.ones(2, 2, 2), torch.ones(3, 2, 2, 2))": [[[8]], [[8]], [[8]]],
+    "torch.sum(torch.Tensor(), t, 1)": [[5, 7, 9]],
+    "torch.mean(torch.Tensor(), t, 2)": [[2], [5]],
+    "torch.cat(torch.Tensor(), v, v)": [1, 2, 3, 1, 2, 3],
+    "torch.cat(torch.Tensor(), {t, t}, 1):size()": [4, 3],
+    "torch.cat(torch.Tensor(), t, t, 2):size()": [2, 6],
+    "torch.zeros(torch.Tensor(), 1, 2)": [[0, 0]],
+    "torch.Timer():time().real < 100": True,
+    "torch.Timer():stop():reset():time().user >= 0": True,
+    "nn.utils.addSingletonDimension(v, 2)": [[1], [2], [3]],
+    "nn.utils.addSingletonDimension(torch.Tensor(), t):size()": [1, 2, 3],
+    "nn.utils.recursiveType({v, {t}}, 'torch.LongTensor')[2][1]:type()": "torch.LongTensor",
+    "(nn.utils.recursiveCopy(nil, {v, {t}}))[2][1]:size()": [2, 3],
+    "(nn.utils.recursiveAdd({v:clone()}, 2, {v}))[1]": [3, 6, 9],
+    "nn.utils.recursiveFill({v:clone()}, 4)[1]": [4, 4, 4],
+    "(nn.utils.recursiveResizeAs(torch.Tensor(), t)):size()": [2, 3],
+    "nn.utils.contiguousView(t:t(), 6)": [1, 4, 2, 5, 3, 6],
 }
 
 SETUP = "local t = torch.Tensor{{1, 2, 3}, {4, 5, 6}}\nlocal v = torch.Tensor{1, 2, 3}\n"
@@ -168,6 +212,15 @@ def test_an_expression_of_tensors(runtime: Runtime, expression: str) -> None:
         ("t:sqrt():pow(2):round()", [[1, 2, 3], [4, 5, 6]]),
         ("t:mm(torch.eye(2), t:clone())", [[1, 2, 3], [4, 5, 6]]),
         ("t:map(t:clone(), function(a, b) return a + b end)", [[2, 4, 6], [8, 10, 12]]),
+        ("t:map2(t:clone(), t:clone(), function(a, b, c) return a * b - c end)", [[0, 2, 6], [12, 20, 30]]),
+        ("t:indexCopy(2, torch.LongTensor{3, 1}, torch.zeros(2, 2))", [[0, 2, 0], [0, 5, 0]]),
+        ("t:indexAdd(1, torch.LongTensor{2}, torch.ones(1, 3))", [[1, 2, 3], [5, 6, 7]]),
+        ("t:indexFill(2, torch.LongTensor{1}, 9)", [[9, 2, 3], [9, 5, 6]]),
+        ("t:storage()[2] = 8", [[1, 8, 3], [4, 5, 6]]),
+        ("t:storage():fill(1)", [[1, 1, 1], [1, 1, 1]]),
+        ("t:storage():copy(torch.FloatStorage{6, 5, 4, 3, 2, 1})", [[6, 5, 4], [3, 2, 1]]),
+        ("torch.max(t, torch.LongTensor(), torch.Tensor{{1, 2}, {4, 3}}, 2)", [[2], [4]]),
+        ("torch.sum(t, t:clone(), 2)", [[6], [15]]),
         ("t:uniform(2, 2)", [[2, 2, 2], [2, 2, 2]]),
         ("t:normal(3, 0):bernoulli(1)", [[1, 1, 1], [1, 1, 1]]),
     ],
@@ -203,3 +256,48 @@ def test_random_numbers_are_those_of_the_seed(runtime: Runtime) -> None:
         )
     assert found[0] == found[1]
     assert 1 <= found[0][1] <= 10
+
+
+def test_places_for_results_come_first(runtime: Runtime) -> None:
+    text = """
+    local values, places = torch.Tensor(), torch.LongTensor()
+    local a, b = torch.max(values, places, t, 2)
+    assert(a[1][1] == 3 and values[2][1] == 6 and places[1][1] == 3 and b[2][1] == 3 and places:type() == 'torch.LongTensor')
+    """
+    runtime.run(SETUP + text)
+
+
+def test_what_people_wrote_at_the_top_of_their_files(runtime: Runtime) -> None:
+    runtime.run(
+        """
+        require 'torch'
+        require 'xlua'
+        require 'paths'
+        require 'image'
+        local sys = require 'sys'
+        sys.tic()
+        assert(paths.concat('models', 'net.t7') == 'models/net.t7' and paths.concat('a/', '/b', 'c') == '/b/c')
+        assert(paths.basename('a/net.lua') == 'net.lua' and paths.basename('a/net.lua', 'lua') == 'net')
+        assert(paths.dirname('a/b/net.lua') == 'a/b' and paths.extname('net.lua') == 'lua')
+        assert(not paths.filep('a.t7'))
+        for i = 1, 3 do xlua.progress(i, 3) end
+        assert(sys.toc() >= 0 and sys.clock() >= 0 and #sys.COLORS.red == 0)
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("image.scale(t, 32, 32)", "line 3: image.scale is not possible here: networks here get their images ready"),
+        ("paths.mkdir('x')", "line 3: paths.mkdir is not possible here: networks here have no files"),
+        ("sys.execute('ls')", "line 3: sys.execute is not possible here: networks here run no programs"),
+        ("optim.sgd()", "line 3: optim.sgd is not possible here: the training has its solver from the form"),
+        ("torch.conv2(v, v)", "line 3: torch.conv2 takes a picture and a kernel"),
+        ("nn.utils.addSingletonDimension(v, 4)", "line 3: nn.utils.addSingletonDimension: dimension 4 is out of range"),
+    ],
+)
+def test_what_cannot_be_here_is_a_sentence(runtime: Runtime, call: str, sentence: str) -> None:
+    with pytest.raises(BadNetwork) as caught:
+        runtime.run(SETUP + call)
+    assert sentence in str(caught.value)
