@@ -14,10 +14,12 @@ from jobs.networks.contract import Network
 from jobs.torch7.criteria import ClassNLLCriterion, SeveralCriteria
 from jobs.torch7.graph import GraphModule
 from jobs.torch7.history import INITIALIZERS, Changed, Copied, DrawnAnew, Flattened, History, Made
+from jobs.torch7.linear import Linear
 from jobs.torch7.module import CLASSES, Container, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule
 from jobs.torch7.own_criterion import LuaCriterion
-from jobs.torch7.twins import CannotWrite, Pass, literal, to_write, twin
+from jobs.torch7.sharing import parts_of
+from jobs.torch7.twins import CannotWrite, Pass, call, literal, to_write, twin
 
 LONGEST_LINE = 100
 DEFAULT_BATCH_SIZE = 16
@@ -25,7 +27,17 @@ FINE_TUNED = (
     "fineTuneHook has been run, and this is the network after it: give it no pretrained weights of the network before."
 )
 # What has no meaning in Python, or is written elsewhere.
-NOT_WRITTEN = frozenset({"in_place", "made_of", "training"})
+NOT_WRITTEN = frozenset({"in_place", "made_of", "shared_parts", "training"})
+TRANSPOSED = '''class TransposedLinear(nn.Linear):
+    """A linear layer that has the weights of another, transposed, and a bias of its own."""
+
+    def share(self, other):
+        self.weight = None
+        # In a list, so that the other layer is not a part of this one.
+        self.others = [other]
+
+    def forward(self, input):
+        return F.linear(input, self.others[0].weight.t(), self.bias)'''
 
 Passes = Mapping[nn.Module, Sequence[Pass]]
 
@@ -95,7 +107,7 @@ class PythonWriter:
             if _own_parameters(module) and not isinstance(module, LuaModule):
                 in_model.append(module)
                 parameters += _own_parameters(module).values()
-        is_shared = len(set(parameters)) < len(parameters)
+        is_shared = len(set(parameters)) < len(parameters) or any(map(parts_of, in_model))
         made = [step.module for step in self._history.steps if isinstance(step, Made) and _own_parameters(step.module)]
         changed = any(
             isinstance(step, DrawnAnew)
@@ -194,6 +206,9 @@ class PythonWriter:
                 if parameter in owners:
                     self._statements.append(f"{name}.{field} = {owners[parameter]}")
                 owners.setdefault(parameter, f"{name}.{field}")
+        for module, name in self._names.items():
+            for part in parts_of(module).values():
+                self._statements.append(f"{name}.share({owners[part.whole].rpartition('.')[0]})")
 
     # Modules
 
@@ -213,7 +228,17 @@ class PythonWriter:
             return self._graph(module)
         if isinstance(module, Container):
             return self._container(module)
+        if parts_of(module):
+            return self._with_parts(module)
         return self._twin(module) or self._call_of_torch(module)
+
+    def _with_parts(self, module: nn.Module) -> str:
+        """A layer that has a part of another's weights: a linear one, whose weights are the other's transposed."""
+        weight = parts_of(module).get("weight")
+        if not isinstance(module, Linear) or weight is None or not weight.is_transposed:
+            raise CannotWrite(f"{describe(module)}, which has a part of the weights of another layer")
+        self._classes["TransposedLinear"] = TRANSPOSED
+        return call("TransposedLinear", module.in_features, module.out_features)
 
     def _twin(self, module: nn.Module) -> str | None:
         passes = self._passes.get(module, ())
@@ -248,11 +273,12 @@ class PythonWriter:
         as_made = self._as_made(module)
         if as_made is None:
             return []
-        lines = [f"{name}.{field} = None" for field in _parameters_taken_out(module, as_made)]
+        taken_out = _own_parameters(as_made).keys() - _own_parameters(module).keys() - parts_of(module).keys()
+        lines = [f"{name}.{field} = None" for field in sorted(taken_out)]
         parameters = _own_parameters(module).values()
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             lines.append(f"{name}.requires_grad_(False)")
-        if self._twin(module) is None:
+        if parts_of(module) or self._twin(module) is None:
             lines += [f"{name}.{field} = {literal(value)}" for field, value in _differences(module, as_made).items()]
         return lines
 
@@ -354,7 +380,3 @@ def _differences(module: nn.Module, as_made: nn.Module) -> dict[str, Any]:
         and not isinstance(value, Tensor | nn.Module)
         and vars(as_made).get(name) != value
     }
-
-
-def _parameters_taken_out(module: nn.Module, as_made: nn.Module) -> list[str]:
-    return [name for name in _own_parameters(as_made) if module._parameters.get(name) is None]

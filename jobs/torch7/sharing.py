@@ -29,6 +29,16 @@ class Part:
         offset = int(view.storage_offset() - base.storage_offset())
         return cls(whole, tuple(view.shape), view.stride(), offset, whole.stride())
 
+    @property
+    def is_transposed(self) -> bool:
+        """Whether it is all of a matrix, with rows for columns."""
+        whole = self.whole
+        return whole.dim() == 2 and (self.size, self.stride, self.offset) == (
+            tuple(whole.shape[::-1]),
+            whole.stride()[::-1],
+            0,
+        )
+
     def tensor(self) -> Tensor:
         return self.of(self.whole)
 

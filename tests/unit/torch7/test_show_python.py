@@ -160,6 +160,29 @@ def test_weights_that_are_shared_stay_shared() -> None:
     assert len(list(twin.model.parameters())) == 2
 
 
+@pytest.mark.parametrize("names", [("first", "last"), ("last", "first")])
+def test_weights_that_are_shared_transposed_stay_shared(names: tuple[str, str]) -> None:
+    sizes = {"first": "784, 30", "last": "30, 784"}
+    python = same_python(
+        *(f"local {name} = nn.Linear({sizes[name]})" for name in names),
+        "last.weight = first.weight:t()",
+        "net:add(first):add(nn.Tanh()):add(last)",
+    )
+    _twin, report = build_and_check(python, (1, 28, 28), ())
+    assert report.parameters == 784 * 30 + 30 + 784
+
+
+def test_a_layer_that_has_a_part_of_anothers_weights_is_told() -> None:
+    text = network(
+        "local one, other = nn.Linear(784, 784), nn.Linear(784, 2)",
+        "other.weight = one.weight:narrow(1, 1, 2)",
+        "net:add(one):add(other)",
+        hook="return torch.zeros(input:size(1), 2)",
+    )
+    with pytest.raises(BadNetwork, match=r"nn.Linear\(784 -> 2\), which has a part of the weights of another layer"):
+        shown(text)
+
+
 def test_a_copy_has_weights_of_its_own() -> None:
     python = same_python("local one = nn.Linear(784, 784)", "net:add(one):add(nn.Tanh()):add(one:clone())")
     _twin, report = build_and_check(python, (1, 28, 28), ())
