@@ -8,8 +8,8 @@ const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean
 const TIMEOUT = 60_000;
 
 /**
- * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that; then it has what
- * `show(answer, fill, text)` fills it with, or what is wrong and where.
+ * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that, as another tab does; then it
+ * has what `show(answer, fill, text)` fills it with, or what is wrong and where.
  */
 export function mountNetworkQuestion(form, editor, { button, panel, url, waiting }, show) {
   const fill = (state, ...nodes) => {
@@ -19,45 +19,52 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
   };
 
   function showFault(error) {
-    const { line, layer } = error.body?.error ?? {};
+    const { line, layer, type } = error.body?.error ?? {};
     const where = [line ? `line ${line}` : null, layer ? `layer ${layer}` : null].filter(Boolean).join(", ");
     // What Lua says begins with its line.
     const saysWhere = error.message.startsWith(`line ${line}: `);
-    fill("error", h("div", { class: "alert alert-danger", role: "alert" }, h("strong", null, where && !saysWhere ? `At ${where}: ` : "This network does not work yet: "), error.message));
+    const before = where && !saysWhere ? `At ${where}: ` : "This network does not work yet: ";
+    // A file of weights, the form or the server may be to blame as well.
+    fill("error", h("div", { class: "alert alert-danger", role: "alert" }, type === "BadNetwork" && h("strong", null, before), error.message));
     if (line) editor.showError(line, error.message);
   }
 
+  let cancel = null;
   async function ask() {
     const framework = editor.framework();
+    const isShown = () => editor.framework() === framework;
     button.disabled = true;
     editor.clearError();
     const cancelled = new AbortController();
     const fields = { ...fieldsOf(form), check: newName() };
-    const wait = waitingView(waiting, () => {
+    cancel = () => {
       cancelled.abort();
       // Should that not be heard, the check ends by itself when its time is up.
       send("POST", "/models/end-check", { check: fields.check }).catch(() => {});
-    });
+    };
+    const wait = waitingView(waiting, cancel);
     fill("busy", wait.el);
     try {
       const answer = await send("POST", url, fields, { signal: AbortSignal.any([cancelled.signal, AbortSignal.timeout(TIMEOUT)]) });
-      if (editor.framework() === framework) show(answer, (...nodes) => fill("ok", ...nodes), fields.custom_network);
+      if (isShown()) show(answer, (...nodes) => fill("ok", ...nodes), fields.custom_network);
     } catch (error) {
       if (cancelled.signal.aborted) {
-        fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));
+        if (isShown()) fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));
         return;
       }
       if (error.status === undefined) throw error; // ours: a bug must be seen
-      if (editor.framework() === framework) showFault(error);
+      if (isShown()) showFault(error);
     } finally {
+      cancel = null;
       wait.end();
       panel.scrollIntoView({ block: "nearest" });
       button.disabled = false;
-      if (cancelled.signal.aborted) button.focus();
+      if (cancelled.signal.aborted && isShown()) button.focus();
     }
   }
 
   button.addEventListener("click", ask);
+  form.addEventListener("frameworkchange", () => cancel?.());
 }
 
 /** The fields of the form that the question has, without those of the other framework. */

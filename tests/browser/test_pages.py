@@ -129,11 +129,20 @@ def test_who_has_waited_long_enough_cancels_visualize(
     expect(panel).to_have_text(re.compile(r"^Cancelled after \d+ s\.$"))
     expect(visualize).to_be_enabled()
     expect(visualize).to_be_focused()
+    visualize.click()
+    expect(panel.get_by_role("button", name="Cancel")).to_be_visible()
+    with page.expect_response("**/models/end-check"):
+        choose_tab(page, "ArrowLeft", "PyTorch")
+    expect(visualize).to_be_enabled()
+    expect(panel).to_be_hidden()
+    choose_tab(page, "ArrowRight", "Torch")
 
     page.get_by_label("Pretrained weights (.t7)").fill("/nowhere/snapshot.t7")
     paste_network(page, starter_network(SHAPE, "torch"))
     visualize.click()
-    expect(panel.get_by_role("alert")).to_contain_text("Pretrained weights: This path lies outside the folders")
+    expect(panel.get_by_role("alert")).to_have_text(
+        re.compile("^Pretrained weights: This path lies outside the folders")
+    )
     page.get_by_label("Pretrained weights (.t7)").fill("")
     visualize.click()
     expect(panel).to_contain_text("501,834 learned parameters", timeout=60_000)

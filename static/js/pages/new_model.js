@@ -58,6 +58,7 @@ function mountFrameworks(form, editor, chosen) {
     }
     for (const panel of panels) panel.hidden = true;
     editor.show(framework);
+    form.dispatchEvent(new Event("frameworkchange"));
     chosen();
   });
   // After "back", a browser may have put the field and the text as they were left.
