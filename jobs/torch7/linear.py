@@ -39,6 +39,39 @@ class Linear(TorchModule, nn.Linear):
         return f"{self.torch_name}({self.in_features} -> {self.out_features}){without}"
 
 
+@torch_class("PartialLinear")
+class PartialLinear(Linear):
+    """Linear of which only some outputs may be computed: those of the partition, counted from 1."""
+
+    usage = "nn.PartialLinear(784, 300)"
+    partition: Tensor | None
+
+    def __init__(self, inputSize: int | None = None, outputSize: int | None = None, bias: bool | None = None) -> None:
+        super().__init__(inputSize, outputSize, bias)
+        self.register_buffer("partition", None, persistent=False)
+
+    @lua_method("setPartition")
+    def set_partition(self, outputs: Tensor | list[int] | None = None) -> None:
+        places = torch.as_tensor([] if outputs is None else outputs, dtype=torch.long).flatten() - 1
+        if len(places) == 0 or int(places.min()) < 0 or int(places.max()) >= self.out_features:
+            raise BadArgument(f"{self.torch_name}:setPartition takes numbers of outputs, from 1 to {self.out_features}")
+        self.partition = places.to(self.weight.device)
+
+    @lua_method("resetPartition")
+    def reset_partition(self) -> None:
+        self.partition = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.partition is None:
+            return super().forward(input)
+        check_dimensions(self.torch_name, input, 1, 2)
+        bias = None if self.bias is None else self.bias.index_select(0, self.partition)
+        return functional.linear(input, self.weight.index_select(0, self.partition), bias)
+
+    def described(self) -> str:
+        return self.torch_name
+
+
 @torch_class("LinearWeightNorm")
 class LinearWeightNorm(TorchModule, nn.Module):
     """Linear whose weights are a direction `v` and a length `g` for each output."""

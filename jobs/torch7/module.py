@@ -56,7 +56,8 @@ class TorchModule:
 
     # Of objects that Lua made.
     made_of: MadeOf | None = None
-    torch_name: ClassVar[str] = "nn.Module"
+    # The class's; an object of cudnn has its own.
+    torch_name: str = "nn.Module"
     # Whether its step may be recorded as a CUDA graph.
     capturable: ClassVar[bool] = True
     lua_fields: ClassVar[dict[str, str]] = {

@@ -205,6 +205,17 @@ class SpatialConvolutionMap(_PlaneConvolution):
         return functional.conv2d(input, weight, self.bias, self.stride)
 
 
+@torch_class("SpatialFullConvolutionMap")
+class SpatialFullConvolutionMap(SpatialConvolutionMap):
+    """The transposed convolution of some pairs of planes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        origin, to = (self.connTable - 1).unbind(1)
+        blank = self.weight.new_zeros(self.nInputPlane, self.nOutputPlane, *self.kernel_size)
+        weight = blank.index_put((origin, to), self.weight, accumulate=True)
+        return functional.conv_transpose2d(input, weight, self.bias, self.stride)
+
+
 @torch_class("SpatialSubSampling")
 class SpatialSubSampling(_PlaneConvolution):
     """The sum of a window, times a number for each plane, plus another."""

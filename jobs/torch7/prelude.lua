@@ -917,9 +917,57 @@ G.os = { time = function() return time() end, clock = clock }
 G._G = G
 G.torch, G.nn = torch, nn
 
--- cudnn and cunn are nn here: the same classes, whatever they run on.
-local cudnn = setmetatable({ fastest = false, benchmark = false, verbose = false, version = 5105 }, { __index = nn })
-function cudnn.convert(network) return network end
+-- cunn is nn here. cudnn has classes of its own names, which compute what nn's do, whatever they run on; where it has
+-- none of a name, nn's is there.
+local cudnn = { fastest = false, benchmark = false, verbose = false, version = 5105 }
+namespaces.cudnn = cudnn
+local OF_CUDNN = {}
+for _, name in ipairs({
+  "BatchNormalization", "LogSoftMax", "ReLU", "Sigmoid", "SoftMax", "SpatialAveragePooling", "SpatialBatchNormalization",
+  "SpatialConvolution", "SpatialCrossEntropyCriterion", "SpatialCrossMapLRN", "SpatialDilatedConvolution",
+  "SpatialDivisiveNormalization", "SpatialFullConvolution", "SpatialLogSoftMax", "SpatialMaxPooling", "SpatialSoftMax",
+  "Tanh", "TemporalConvolution", "VolumetricAveragePooling", "VolumetricBatchNormalization", "VolumetricConvolution",
+  "VolumetricFullConvolution", "VolumetricMaxPooling",
+}) do
+  OF_CUDNN[name] = true
+end
+-- Where the padding stands among a constructor's arguments. In cudnn each side's is 0 when it is left out; in nn it is
+-- that of the side before.
+local PADDING = { SpatialConvolution = { 7, 8 }, SpatialDilatedConvolution = { 7, 8 }, VolumetricConvolution = { 9, 11 } }
+
+local function with_padding(name, ...)
+  local first, last = unpack(PADDING[name] or {})
+  if not first then return ... end
+  local arguments, count = { ... }, real_math.max(select("#", ...), last)
+  for i = first, last do arguments[i] = arguments[i] or 0 end
+  return unpack(arguments, 1, count)
+end
+
+setmetatable(cudnn, {
+  __index = function(_, name)
+    local parent = nn[name]
+    if not OF_CUDNN[name] or parent == nil then return parent end
+    local class = new_class("cudnn." .. name, "nn." .. name, cudnn)
+    class.__init = function(self, ...)
+      parent.__init(self, with_padding(name, ...))
+      call_python("rename", HANDLE[self], "cudnn." .. name)
+    end
+    return class
+  end,
+})
+
+-- The same layers by the names of the other library.
+function cudnn.convert(network, library)
+  for _, module in ipairs(network:listModules()) do
+    local family, name = real_string.match(torch.typename(module), "^(%w+)%.(%w+)$")
+    local class = (family == "nn" or family == "cudnn") and OF_CUDNN[name] and (library or cudnn)[name]
+    if class and HANDLE[module] then
+      setmetatable(module, class)
+      call_python("rename", HANDLE[module], class.__typename)
+    end
+  end
+  return network
+end
 local cutorch = {
   getDeviceCount = function() return call_python("gpu_count") end,
   getDevice = function() return 1 end,

@@ -345,6 +345,10 @@ class Runtime:
             self.history.steps.append(Made(module))
         return Handle(module)
 
+    def lua_rename(self, handle: Handle, name: str) -> None:
+        """An object of another library's class that computes the same."""
+        handle.held.torch_name = name
+
     def lua_method(self, handle: Handle, lua_name: str, *arguments: Any) -> Any:
         method = getattr(handle.held, handle.held.lua_methods()[lua_name])
         given = [*map(self.to_python, arguments)]

@@ -11,6 +11,7 @@ from jobs.torch7.module import CLASSES
 IMAGES, VOLUMES, FRAMES, VECTORS = (2, 4, 9, 8), (2, 4, 5, 6, 6), (2, 9, 4), (2, 4)
 LAYERS = [
     (linear.Linear(4, 3), VECTORS),
+    (linear.PartialLinear(4, 3), VECTORS),
     (linear.LinearWeightNorm(4, 3), VECTORS),
     (linear.Add(4), VECTORS),
     (linear.CAdd(4), VECTORS),
@@ -29,6 +30,7 @@ LAYERS = [
     (planes.SpatialDepthWiseConvolution(4, 2, 3, 3), IMAGES),
     (planes.SpatialConvolutionLocal(4, 2, 8, 9, 3, 3), IMAGES),
     (planes.SpatialConvolutionMap(torch.tensor([[1, 1], [4, 2]]), 3, 3), IMAGES),
+    (planes.SpatialFullConvolutionMap(torch.tensor([[1, 1], [4, 2]]), 3, 3), IMAGES),
     (planes.SpatialSubSampling(4, 2, 2), IMAGES),
     (temporal.TemporalConvolution(4, 3, 3), FRAMES),
     (temporal.TemporalRowConvolution(4, 3), FRAMES),

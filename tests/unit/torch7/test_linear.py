@@ -219,3 +219,17 @@ def test_reset_of_weighted_euclidean_begins_with_factors_of_one():
         module.diagCov.fill_(7)
     module.reset()
     assert (module.diagCov == 1).all()
+
+
+def test_a_partial_linear_computes_the_outputs_of_its_partition():
+    layer = torch7.PartialLinear(3, 4)
+    input = torch.rand(2, 3)
+    whole = layer(input)
+    layer.set_partition(torch.tensor([4.0, 2.0]))
+    torch.testing.assert_close(layer(input), whole[:, [3, 1]])
+    layer(input).sum().backward()
+    assert layer.weight.grad.abs().sum(1).gt(0).tolist() == [False, True, False, True]
+    layer.reset_partition()
+    assert torch.equal(layer(input), whole)
+    with pytest.raises(BadArgument, match=r"setPartition takes numbers of outputs, from 1 to 4"):
+        layer.set_partition([5])

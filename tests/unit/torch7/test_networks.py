@@ -46,7 +46,7 @@ def test_a_network_of_every_family_passes_the_check(family: str) -> None:
     network, report = build_and_check(text, image_shape, label_shape, framework="torch")
     assert report.parameters == sum(parameter.numel() for parameter in network.model.parameters()) > 0
     assert all(layer.line for layer in report.layers), "every layer has the line that made it"
-    assert all(layer.name.startswith("nn.") for layer in report.layers)
+    assert all(layer.name.startswith(("nn.", "cudnn.")) for layer in report.layers)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -197,3 +197,41 @@ def test_an_image_that_goes_through_alone_keeps_its_shape() -> None:
     passed = pass_through(network, torch.rand(1, 1, 28, 28))
     assert passed.outputs[0].shape == (1, 1, 28, 28)
     assert passed.calls[-1].outputs[0].shape == (1, 1, 28, 28)
+
+
+def test_layers_of_cudnn_have_its_names_and_its_defaults() -> None:
+    network = built(
+        """
+        require 'cudnn'
+        return function()
+            local net = nn.Sequential():add(cudnn.SpatialConvolution(1, 2, 3, 3, 1, 1, 1)):add(cudnn.ReLU(true))
+            net:add(nn.SpatialConvolution(2, 2, 3, 3, 1, 1, 1)):add(cudnn.Linear and nn.View(-1):setNumInputDims(3))
+            assert(#net:findModules('cudnn.SpatialConvolution') == 1 and #net:findModules('nn.SpatialConvolution') == 1)
+            assert(torch.type(net:get(2)) == 'cudnn.ReLU' and torch.isTypeOf(net:get(1), 'nn.SpatialConvolution'))
+            assert(net:get(1):clone().padH == 0)
+            return { model = net }
+        end
+        """,
+        (1, 8, 8),
+    )
+    assert network.printed is not None
+    assert "(1): cudnn.SpatialConvolution(1 -> 2, 3x3, 1,1, 1,0)\n  (2): cudnn.ReLU\n" in network.printed
+    assert "(3): nn.SpatialConvolution(2 -> 2, 3x3, 1,1, 1,1)" in network.printed
+    first, second = (module for module in network.model.modules() if isinstance(module, nn.Conv2d))
+    assert (first.padding, second.padding) == ((0, 1), (1, 1))
+
+
+def test_a_network_may_be_converted_to_cudnn_and_back() -> None:
+    text = """
+    require 'cudnn'
+    return function()
+        local net = nn.Sequential():add(nn.SpatialConvolution(1, 2, 3, 3)):add(nn.ReLU()):add(nn.View(-1):setNumInputDims(3))
+        local weight = net:get(1).weight
+        cudnn.convert(net, cudnn)
+        assert(tostring(net:get(1)) == 'cudnn.SpatialConvolution(1 -> 2, 3x3)' and net:get(1).weight:sum() == weight:sum())
+        %s
+        return { model = net }
+    end
+    """
+    assert "cudnn.ReLU" in (built(text % "", (1, 8, 8)).printed or "")
+    assert "cudnn" not in (built(text % "cudnn.convert(net, nn)", (1, 8, 8)).printed or "")

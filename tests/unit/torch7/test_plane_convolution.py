@@ -151,3 +151,14 @@ def test_a_layer_says_what_images_it_takes(layer, shape, sentence):
 def test_a_layer_says_which_argument_does_not_fit(make, sentence):
     with pytest.raises(BadArgument, match=sentence):
         make()
+
+
+def test_a_full_convolution_map_is_the_full_convolution_of_its_pairs():
+    table = torch.tensor([[1, 1], [2, 1], [2, 3]])
+    layer = torch7.SpatialFullConvolutionMap(table, 3, 2, 2, 2)
+    images = torch.rand(2, 2, 4, 5)
+    weight = torch.zeros(2, 3, 2, 3)
+    for (origin, to), kernel in zip(table.tolist(), layer.weight.detach(), strict=True):
+        weight[origin - 1, to - 1] = kernel
+    expected = torch.nn.functional.conv_transpose2d(images, weight, layer.bias, stride=2)
+    torch.testing.assert_close(layer(images), expected)
