@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jobs.networks.names import image_shape_name
-from jobs.torch7.module import BadArgument, Criterion, lua_method, refuse_absurd_size, torch_class
+from jobs.torch7.module import BadArgument, Criterion, describe, lua_method, refuse_absurd_size, torch_class
+from jobs.torch7.sizes import as_lua
 from jobs.torch7.targets import (
     IGNORED_CLASS,
     AveragingCriterion,
@@ -313,8 +314,9 @@ class SeveralCriteria(Criterion):
 
     @lua_method("add")
     def add(self, criterion: nn.Module, factor: float | None = None) -> None:
-        if not isinstance(criterion, nn.Module):
-            raise BadArgument(f"{self.torch_name}:add needs a criterion; it got {criterion!r}")
+        if not isinstance(criterion, Criterion):
+            got = describe(criterion) if isinstance(criterion, nn.Module) else as_lua(criterion)
+            raise BadArgument(f"{self.torch_name}:add needs a criterion; it got {got}")
         self.criteria.append(criterion)
         self.factors.append(1.0 if factor is None else factor)
 

@@ -591,9 +591,15 @@ function Criterion:__init()
   self.output = 0
   self.gradInput = torch.Tensor()
 end
-Criterion.updateOutput = function(self, output, target) return call_python("criterion_output", HANDLE[self], output, target) end
-Criterion.updateGradInput = function(self, output, target)
-  return call_python("criterion_gradient", HANDLE[self], output, target)
+function Criterion:updateOutput(output, target)
+  local loss = call_python("criterion_output", HANDLE[self], output, target)
+  rawset(self, "output", loss)
+  return loss
+end
+function Criterion:updateGradInput(output, target)
+  local gradient = call_python("criterion_gradient", HANDLE[self], output, target)
+  rawset(self, "gradInput", gradient)
+  return gradient
 end
 function Criterion:forward(output, target) return self:updateOutput(output, target) end
 function Criterion:backward(output, target) return self:updateGradInput(output, target) end

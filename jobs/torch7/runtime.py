@@ -39,6 +39,8 @@ MOST_TENSOR_BYTES = 4 * 2**30
 SECONDS_TO_BUILD = 50.0
 SECONDS_OF_A_CALL = 50.0
 LONGEST_LINE_SAID = 10_000
+# What Python puts before a sentence about missing arguments: a function's name of ours.
+WRONG_COUNT = re.compile(r"^(?:[\w.]*<lambda>|[\w.<>]+)\(\) (?=missing \d|takes )")
 CALLED_NIL = re.compile(r"attempt to call (field|method) '(\w+)' \(a nil value\)")
 # layer.output, but not the output that a class of the text's own keeps itself.
 ASKS_FOR_OUTPUT = re.compile(r"""(?<!\bself)\.output\b|\[\s*["']output["']\s*\]""")
@@ -113,6 +115,7 @@ class Runtime:
         self._frozen: dict[int, list[Parameter]] = {}
         # What layers gave last, of those that Lua asks.
         self._outputs: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+        self._copied_outputs: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
         self._asks_for_outputs = False
         # Once the network is complete: its parameters, and what a label hook adds to their gradients.
         self._trained: WeakTensorKeyDictionary | None = None
@@ -260,7 +263,9 @@ class Runtime:
             RuntimeError,
             lupa.LuaError,
         ) as error:
-            return False, str(error).strip().partition("\n")[0] or type(error).__name__
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            called = f"{arguments[0]}: " if name in ("tensor_method", "torch_function") else ""
+            return False, WRONG_COUNT.sub(called, said)
         return (True, *result) if isinstance(result, tuple) else (True, result)
 
     def lua_time_is_up(self) -> bool:
@@ -406,9 +411,17 @@ class Runtime:
         handle = self.parts.handle(lua_object) or self.parts.container(lua_object)
         if handle is None:
             return None
-        output = self._outputs.get(handle.held)
-        self._keep_outputs_of(handle.held)
-        return None if output is None else self.to_lua(output)
+        module = handle.held
+        self._keep_outputs_of(module)
+        output = self._outputs[module]
+        if output is None:
+            return None
+        # A copy, which Lua may change: the backward pass needs the output itself as it is.
+        of, copied = self._copied_outputs.get(module, (None, None))
+        if of is not output:
+            copied = tree_map(lambda part: part.clone() if isinstance(part, Tensor) else part, output)
+            self._copied_outputs[module] = (output, copied)
+        return self.to_lua(copied)
 
     def _keep_outputs_of(self, module: nn.Module) -> None:
         if module in self._outputs:

@@ -35,7 +35,7 @@ from jobs.training.data import (
 from jobs.training.frames import Frames
 from jobs.training.reporting import TrainingReport
 from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
-from jobs.training.step import CapturedStep, EagerStep, Precision, Step, precision_of
+from jobs.training.step import CapturedStep, EagerStep, Precision, Step, may_be_recorded, precision_of
 from jobs.training.threads import ThreadChoice, TimedStep, candidates, cores, quiet_threads
 from jobs.worker import WorkerJob
 
@@ -172,7 +172,7 @@ def choose_step(
 ) -> Step:
     """The fastest way to run the step on this device."""
     if device.type == "cuda":
-        captures = spec.cuda_graph and all(getattr(part, "capturable", True) for part in step.network.model.modules())
+        captures = spec.cuda_graph and may_be_recorded(step.network)
         return CapturedStep(step, batch_size, device, partial(say, job)) if captures else step
     if spec.random_seed is not None or "OMP_NUM_THREADS" in os.environ:
         # Sums come out a little different with each number of threads: a training that is to repeat keeps to one.

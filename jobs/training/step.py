@@ -35,6 +35,12 @@ def precision_of(name: Literal["float32", "bfloat16"], device: torch.device) -> 
     return partial(torch.autocast, device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
+def may_be_recorded(network: Network) -> bool:
+    """Whether no part of the network, or of its loss, does what a recording of a step would not see."""
+    owners = [owner for owner in (network.model, network.loss) if isinstance(owner, nn.Module)]
+    return all(getattr(part, "capturable", True) for owner in owners for part in owner.modules())
+
+
 class EagerStep:
     """The step as Python runs it."""
 

@@ -342,3 +342,28 @@ return function(params)
     return { model = net, loss = nn.MSECriterion(), labelHook = function(input) return torch.zeros(input:size(1), 10) end }
 end
 """
+
+# A tied autoencoder with a criterion of its own, and a hook that holds the weights and looks at what a layer gave.
+TIED_AUTOENCODER = """
+local Robust, parent = torch.class('nn.RobustCriterion', 'nn.SmoothL1Criterion')
+function Robust:__init(weight)
+    parent.__init(self)
+    self.weight = weight
+end
+function Robust:updateOutput(input, target) return parent.updateOutput(self, input, target) * self.weight end
+function Robust:updateGradInput(input, target) return parent.updateGradInput(self, input, target) * self.weight end
+
+return function(params)
+    local encoder, decoder = nn.Linear(784, 32), nn.Linear(32, 784)
+    decoder.weight = encoder.weight:t()
+    decoder.gradWeight = encoder.gradWeight:t()
+    local net = nn.Sequential():add(nn.MulConstant(0.00390625)):add(nn.View(-1):setNumInputDims(3))
+    net:add(encoder):add(nn.Tanh()):add(decoder):add(nn.View(1, 28, 28):setNumInputDims(1))
+    local function hook(input, label)
+        encoder.weight:renorm(2, 1, 3)
+        assert(net:get(4).output:size(2) == 32 and net:get(4).output:abs():max() <= 1)
+        return input * 0.00390625
+    end
+    return { model = net, loss = nn.RobustCriterion(300), trainBatchSize = 16, labelHook = hook }
+end
+"""

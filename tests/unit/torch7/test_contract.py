@@ -89,6 +89,7 @@ def test_what_is_not_known_is_nil() -> None:
         ("local x = nn.Relu()", 1, "is nn.ReLU meant?"),
         ("local x = torch.rnadn(3)", 1, "is torch.randn meant?"),
         ("local x = nn.View(-1):setNumInputDim(3)", 1, "is :setNumInputDims meant?"),
+        ("local x = torch.zeros(2):narrow(1)", 1, "line 1: narrow: missing 2 required positional arguments"),
         ("error({})", 1, "line 1: error was called with a table in which there is no sentence"),
         ("error({message = 'too small', code = 3})", 1, "line 1: too small"),
         ("error(setmetatable({}, {__tostring = function() return 'by hand' end}))", 1, "line 1: by hand"),

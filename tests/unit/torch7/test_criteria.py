@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jobs.torch7 import criteria as torch7
+from jobs.torch7.activations import ReLU
 from jobs.torch7.module import BadArgument, Criterion
 from jobs.training.step import OperationRecorder
 from tests.unit.torch7.exactly import distinct, few, seeds, shapes
@@ -455,6 +456,8 @@ def test_criteria_in_criteria_move_with_them():
 def test_criteria_that_cannot_be_combined_are_sentences():
     with pytest.raises(BadArgument, match="add needs a criterion; it got 3"):
         torch7.MultiCriterion().add(3)  # type: ignore[arg-type]
+    with pytest.raises(BadArgument, match=r"add needs a criterion; it got nn\.ReLU"):
+        torch7.MultiCriterion().add(ReLU())
     with pytest.raises(ValueError, match="has no criteria"):
         torch7.MultiCriterion()(torch.rand(2), torch.rand(2))
     both = torch7.ParallelCriterion()

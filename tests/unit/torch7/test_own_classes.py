@@ -275,6 +275,19 @@ def test_a_hook_sees_what_a_layer_gave() -> None:
     assert not target.requires_grad
 
 
+def test_what_a_hook_does_to_an_output_leaves_the_gradients_alone() -> None:
+    network = built(
+        "net:add(nn.Linear(16, 3)):add(nn.Tanh())\nfields.labelHook = function(input)\n"
+        "    net:get(3).output:fill(7)\n    return net:get(3).output:clone()\nend"
+    )
+    output = network.model(IMAGES)
+    target = network.label_hook(IMAGES, torch.zeros(2))
+    assert (target == 7).all()
+    output.sum().backward()
+    expected = torch.autograd.grad(torch.tanh(linears(network)[0](IMAGES.flatten(1))).sum(), linears(network)[0].weight)
+    torch.testing.assert_close(linears(network)[0].weight.grad, expected[0])
+
+
 def test_before_the_first_pass_there_is_no_output() -> None:
     built("net:add(nn.Linear(16, 3))\nassert(net:get(2).output:dim() == 0 and net.output:nElement() == 0)")
 

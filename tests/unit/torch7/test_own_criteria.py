@@ -8,6 +8,8 @@ from jobs.building import build_and_check
 from jobs.errors import BadNetwork
 from jobs.networks.contract import Network, NetworkParams
 from jobs.torch7.contract import build_lua_network
+from jobs.torch7.runtime import Runtime
+from jobs.training.step import may_be_recorded
 
 # The Huber loss, as a class from nothing.
 HUBER = """
@@ -175,3 +177,16 @@ def test_what_is_wrong_in_a_criterion_is_said_with_its_line(body: str, sentence:
         )  # fmt: skip
     assert sentence in str(caught.value)
     assert caught.value.line == (int(sentence[5]) if sentence.startswith("line") else None)
+
+
+def test_a_criterion_keeps_what_it_gave() -> None:
+    Runtime().run(
+        "local loss = nn.MSECriterion()\nloss:forward(torch.ones(2), torch.zeros(2))\n"
+        "loss:backward(torch.ones(2), torch.zeros(2))\nassert(loss.output == 1 and loss.gradInput:sum() == 2)"
+    )
+
+
+@pytest.mark.parametrize("loss", ["nn.HuberCriterion()", "nn.MultiCriterion():add(nn.HuberCriterion())"])
+def test_a_step_with_a_criterion_of_ones_own_is_not_recorded(loss: str) -> None:
+    assert not may_be_recorded(built(HUBER, loss))
+    assert may_be_recorded(built("", "nn.MSECriterion()"))

@@ -68,3 +68,18 @@ def test_a_network_in_lua_is_tested_on_a_picture(tmp_path: Path) -> None:
     prediction = predictor.predict(PredictionRequest(picture, "three.png", show_visualizations=True))
     assert len(prediction["outputs"]["output"][0][0]) == 28
     assert any(re.fullmatch(r"nn\.Linear\(300 -> 50\)", row["name"]) for row in prediction["layers"])
+
+
+def test_a_tied_autoencoder_learns_and_is_tested_as_it_was_trained(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    job = model_job(tmp_path, framework="torch", custom_network=networks.TIED_AUTOENCODER, train_epochs=4)
+    train(job)
+    curve = losses(events_of(job, "train"))
+    assert curve[-1] < curve[0]
+    picture = tmp_path / "three.png"
+    Image.fromarray(digits(4)[3, 0]).save(picture)
+    predictor = Predictor(job.folder, JobFolder(tmp_path / DATASET))
+    prediction = predictor.predict(PredictionRequest(picture, "three.png", show_visualizations=True))
+    (output,) = prediction["outputs"]["output"]
+    assert len(output[0]) == 28
+    assert [row["name"] for row in prediction["layers"]].count("nn.Linear(32 -> 784)") >= 1
