@@ -17,6 +17,8 @@ class GraphModule(Container):
     """
 
     torch_name = "nn.gModule"
+    # What the text calls it, by which Torch prints it.
+    name: str | None = None
 
     def __init__(
         self,
@@ -34,7 +36,7 @@ class GraphModule(Container):
                 raise ValueError(f"node {node + 1} of the graph comes before one that feeds it")
 
     def described(self) -> str:
-        return self.torch_name
+        return self.name or self.torch_name
 
     def forward(self, input: Value) -> Value:
         given = self._given(input)

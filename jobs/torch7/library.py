@@ -88,7 +88,13 @@ def class_of(name: str) -> type[nn.Module]:
 
 
 def graph_module(
-    children: Sequence[nn.Module], edges: list[list[int]], inputs: list[int], outputs: list[int]
+    children: Sequence[nn.Module],
+    edges: list[list[int]],
+    inputs: list[int],
+    outputs: list[int],
+    name: str | None = None,
 ) -> nn.Module:
     """nngraph's gModule; all numbers are places in `children`, counted from 0."""
-    return GraphModule(children, edges, inputs, outputs)
+    graph = GraphModule(children, edges, inputs, outputs)
+    graph.name = name
+    return graph

@@ -113,6 +113,8 @@ class Runtime:
         self._shared = SharedWeights()
         # What each object's own functions took out of the training, until the network is complete.
         self._frozen: dict[int, list[Parameter]] = {}
+        # What their `parameters` does not name.
+        self._unnamed = WeakTensorKeyDictionary()
         # What layers gave last, of those that Lua asks.
         self._outputs: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
         self._copied_outputs: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
@@ -483,7 +485,7 @@ class Runtime:
         """All parameters in one tensor, of which they are parts from now on; and one for their gradients."""
         network = self.module_of(lua_object)
         self._shared.join(network)
-        parameters = list(network.parameters())
+        parameters = [parameter for parameter in network.parameters() if parameter not in self._unnamed]
         if not parameters:
             return self.to_lua(torch.zeros(0)), self.to_lua(torch.zeros(0))
         flat = _in_one([parameter.data for parameter in parameters])
@@ -605,6 +607,7 @@ class Runtime:
         number = self.parts.number(lua_object)
         for parameter in self._frozen.pop(number, []):
             parameter.requires_grad_(True)
+            self._unnamed.pop(parameter, None)  # type: ignore[no-untyped-call]
         learnt: list[Tensor] = []
         if not self.parts.is_frozen(lua_object):
             if not self.parts.names_its_parameters(lua_object):
@@ -618,6 +621,8 @@ class Runtime:
         ]
         for parameter in self._frozen[number]:
             parameter.requires_grad_(False)
+            if not self.parts.is_frozen(lua_object):
+                self._unnamed[parameter] = True
 
     def complete(self, network: nn.Module) -> None:
         """The network is as the training gets it. BadNetwork when a layer has a part of a weight that nobody trains."""
@@ -679,11 +684,17 @@ class Runtime:
 
     def _new_container(self, lua_object: Any, kind: str | None, children: list[nn.Module]) -> nn.Module:
         if kind == "gModule":
+            name = self.parts.raw(lua_object, "name")
             edges, inputs, outputs = (
                 self.to_python(lua_object[f"graph_{name}"]) for name in ("edges", "inputs", "outputs")
             )
-            return library.graph_module(children, [[place - 1 for place in edge] for edge in edges],
-                                        [place - 1 for place in inputs], [place - 1 for place in outputs])  # fmt: skip
+            return library.graph_module(
+                children,
+                [[place - 1 for place in edge] for edge in edges],
+                [place - 1 for place in inputs],
+                [place - 1 for place in outputs],
+                name if isinstance(name, str) else None,
+            )
         if kind is None:
             raise ValueError(
                 f"{self.parts.typename(lua_object)} has no updateOutput: define function {self.parts.typename(lua_object)}"

@@ -28,7 +28,6 @@ FAMILIES = {
     "inherited": (networks.INHERITED, (1, 28, 28), ()),
     "own class": (networks.OWN_CLASS, (1, 28, 28), ()),
     "weights": (networks.WEIGHTS, (1, 28, 28), (3,)),
-    "tied autoencoder": (networks.TIED_AUTOENCODER, (1, 28, 28), ()),
 }
 
 

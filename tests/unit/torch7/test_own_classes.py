@@ -165,6 +165,14 @@ def test_a_layer_that_was_frozen_and_freed_again_learns() -> None:
     assert all(parameter.requires_grad for parameter in network.model.parameters())
 
 
+def test_weights_that_a_layer_does_not_name_are_not_among_those_of_the_network() -> None:
+    built(
+        "net:add(nn.Linear(16, 3)):add(nn.Linear(3, 2))\nnet:get(2).parameters = function() end\n"
+        "net:get(2).weight:fill(1)\nlocal weights = net:getParameters()\n"
+        "assert(weights:nElement() == 8, weights:nElement())\nweights:zero()\nassert(net:get(2).weight:sum() == 48)"
+    )
+
+
 # Gradients and weights in Lua's hands
 
 
@@ -470,3 +478,14 @@ def test_modules_that_a_hook_makes_at_each_call_do_not_stay() -> None:
     for _ in range(300):
         network.label_hook(IMAGES, torch.zeros(2))
     assert count_linears() - before < 150
+
+
+def test_a_graph_prints_as_the_text_calls_it() -> None:
+    text = """
+    require 'nngraph'
+    local input = nn.Identity()()
+    local graph = nn.gModule({input}, {nn.Linear(16, 2)(input)})
+    graph.name = 'encoder'
+    net:add(graph)
+    """
+    assert "(2): encoder" in (built(text).printed or "")
