@@ -79,8 +79,10 @@ class LuaCriterion(Criterion):
         return [gradient.reshape(tensor.shape).clone() for gradient, tensor in zip(gradients, outputs, strict=True)]
 
     def _call(self, name: str, output: Any, target: Any) -> Any:
-        called = self._runtime.call(self._object[name], self._object, output, target)
-        return self._runtime.to_python(called)
+        # As nn's criteria: in float32, whatever the network is computed in.
+        with torch.autocast(tensors_of(output)[0].device.type, enabled=False):
+            called = self._runtime.call(self._object[name], self._object, output, target)
+            return self._runtime.to_python(called)
 
 
 class _LossInLua(torch.autograd.Function):
@@ -105,4 +107,6 @@ _loss_in_lua: Callable[..., Tensor] = _LossInLua.apply
 def _detached(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_detached(part) for part in value]
-    return value.detach() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().float() if value.dtype in (torch.bfloat16, torch.float16) else value.detach()

@@ -190,3 +190,15 @@ def test_a_criterion_keeps_what_it_gave() -> None:
 def test_a_step_with_a_criterion_of_ones_own_is_not_recorded(loss: str) -> None:
     assert not may_be_recorded(built(HUBER, loss))
     assert may_be_recorded(built("", "nn.MSECriterion()"))
+
+
+def test_a_loss_of_mixed_precision_is_float32() -> None:
+    network = built(HUBER, "nn.HuberCriterion(0.5)")
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network.model(IMAGES)
+        loss = network.loss(output, network.label_hook(IMAGES, torch.zeros(2)))
+    assert (output.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(
+        parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.model.parameters()
+    )
