@@ -344,10 +344,6 @@ function Module:__init()
   self.gradInput = torch.Tensor()
 end
 
-local function not_written(method)
-  return function(self) fail(tostring(self.__typename) .. " has no " .. method) end
-end
-
 -- What Python computes: of the classes that it knows.
 local function python_update_output(self, input)
   local output = call_python("update_output", self, input)
@@ -545,7 +541,8 @@ function Container:add(module)
   end
   if not is_a(module, Module) then
     local class = type(module) == "table" and rawget(module, "__typename")
-    local got = class and "the class " .. class .. "; make one of it: " .. class .. "(...)" or torch.typename(module) or type(module)
+    local got = torch.typename(module) or type(module)
+    if class then got = "the class " .. class .. "; make one of it: " .. class .. "(...)" end
     fail(tostring(self.__typename) .. ":add expects a module, got " .. got)
   end
   self.modules[#self.modules + 1] = module
@@ -1037,8 +1034,8 @@ local optim = package_of("optim", {}, "the training has its solver from the form
 G.paths, G.sys, G.xlua, G.image, G.optim = paths, sys, xlua, image, optim
 
 local packages = {
-  torch = torch, nn = nn, dpnn = nn, nnx = nn, cunn = nn, nngraph = nngraph, cudnn = cudnn, cutorch = cutorch, optim = optim, xlua = xlua,
-  sys = sys, paths = paths, image = image,
+  torch = torch, nn = nn, dpnn = nn, nnx = nn, cunn = nn, nngraph = nngraph, cudnn = cudnn, cutorch = cutorch,
+  optim = optim, xlua = xlua, sys = sys, paths = paths, image = image,
 }
 local globals_of_packages = { cudnn = cudnn, cutorch = cutorch, nngraph = nngraph }
 
@@ -1074,7 +1071,9 @@ local function without_tail_calls(chunk)
   end
   local function skip_constant()
     local kind = number(1)
-    if kind == 1 then place = place + 1 elseif kind == 3 then place = place + size_of_number elseif kind == 4 then skip_string() end
+    if kind == 1 then place = place + 1 end
+    if kind == 3 then place = place + size_of_number end
+    if kind == 4 then skip_string() end
   end
   local function walk_instructions()
     local is_number = false
@@ -1148,7 +1147,10 @@ return {
     end
   end,
   -- Of a class, not of an object of it.
-  name_of_class = function(value) return classes[rawget(value, "__typename") or ""] == value and rawget(value, "__typename") or nil end,
+  name_of_class = function(value)
+    local name = rawget(value, "__typename")
+    return name and classes[name] == value and name or nil
+  end,
   methods_of_modules = function()
     local names = {}
     for _, class in ipairs({ Module, Container, Criterion }) do
