@@ -152,19 +152,24 @@ def check_network(
 
 
 def made_up_batch(
-    network: Network, image_shape: Sequence[int], label_shape: Sequence[int], device: torch.device
+    network: Network,
+    image_shape: Sequence[int],
+    label_shape: Sequence[int],
+    device: torch.device | str = "cpu",
+    count: int = IMAGES_TRIED,
+    seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Noise of the range that mean-subtracted images have, and labels of the first class, which every number of them has.
 
     A network that looks its pixels up, as of characters, gets places that are in its table.
     """
-    noise = torch.Generator().manual_seed(0)
-    images = torch.rand(IMAGES_TRIED, *image_shape, generator=noise)
+    noise = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, *image_shape, generator=noise)
     counts = [module.index_count for module in network.model.modules() if isinstance(module, TakesIndices)]
     images = (images * min(counts)).floor() + 1 if counts else images * 255 - 128
     # Torch's criteria count from 1.
     first_class = int(isinstance(network.loss, Criterion))
-    labels = torch.full((IMAGES_TRIED, *label_shape), first_class, dtype=label_type(label_shape))
+    labels = torch.full((count, *label_shape), first_class, dtype=label_type(label_shape))
     return images.to(device), labels.to(device)
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from jobs.building import check_network, cropped_shape, made_up_batch
+from jobs.comparing import compare
 from jobs.errors import BadNetwork
 from jobs.networks.contract import Network, NetworkParams, build_network
 from jobs.networks.names import image_shape_name
-from jobs.networks.tracing import tensors_in
 from jobs.torch7.contract import build_lua_network
 from jobs.torch7.history import History
 from jobs.torch7.hook_text import HookLooksAtValues, hook_text, hook_to_write
@@ -62,7 +62,7 @@ def show_python(text: str, question: Question) -> PythonOfLua:
     seen_shape = cropped_shape(question.image_shape, question.crop_size or network.crop_size)
     check_network(network, seen_shape, question.label_shape)
     try:
-        hook, missing = hook_text(network.label_hook, seen_shape, question.label_shape), []
+        hook, missing = hook_text(network, seen_shape, question.label_shape), []
     except CannotWrite as error:
         hook = hook_to_write(lines_of_text(text, history.hook_lines))
         line = error.line if isinstance(error, HookLooksAtValues) else None
@@ -79,8 +79,13 @@ def show_python(text: str, question: Question) -> PythonOfLua:
         )
     if missing or not writer.is_complete:
         return PythonOfLua(python, notes, is_same=False)
-    differences = _differences(network, python, question, seen_shape)
-    return PythonOfLua(python, [*notes, *differences], is_same=not differences)
+    differences = compare(
+        lambda: build_lua_network(text, question.params),
+        lambda: build_network(python, question.params),
+        seen_shape,
+        question.label_shape,
+    )
+    return PythonOfLua(python, [*notes, *map(Note, differences)], is_same=not differences)
 
 
 def _passes(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> Passes:
@@ -114,54 +119,3 @@ def _left_alone(network: Network) -> Iterator[None]:
     with torch.no_grad():
         for buffer, kept in buffers:
             buffer.copy_(kept)
-
-
-def _differences(lua: Network, python: str, question: Question, seen_shape: Sequence[int]) -> list[Note]:
-    """What is not the same when the Python is run beside the Lua."""
-    torch.manual_seed(SEED)
-    try:
-        twin = build_network(python, question.params)
-        check_network(twin, seen_shape, question.label_shape)
-    except BadNetwork as error:
-        return [Note(f"This Python does not run yet: {error}")]
-    notes: list[Note] = []
-    own, others = list(lua.model.parameters()), list(twin.model.parameters())
-    if [tuple(tensor.shape) for tensor in own] != [tuple(tensor.shape) for tensor in others]:
-        return [Note("The Python has other weights than the Lua.")]
-    if not all(map(torch.equal, own, others)):
-        notes.append(Note("The Python begins with other weights than the Lua: a training takes another course."))
-        with torch.no_grad():
-            for mine, other in zip(own, others, strict=True):
-                other.copy_(mine)
-    for what, (first, second) in _answers(lua, twin, seen_shape, question.label_shape).items():
-        if len(first) != len(second) or not all(map(torch.equal, first, second)):
-            notes.append(Note(f"{what} of the Python differ from those of the Lua."))
-    return notes
-
-
-def _answers(
-    lua: Network, twin: Network, image_shape: Sequence[int], label_shape: Sequence[int]
-) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
-    """Outputs, targets, loss and gradients of both, for the same noise."""
-    images, labels = made_up_batch(lua, image_shape, label_shape, torch.device("cpu"))
-    found = []
-    for network in (lua, twin):
-        torch.manual_seed(SEED)
-        network.model.train()
-        output = network.model(images.clone())
-        target = network.label_hook(images.clone(), labels.clone())
-        loss = network.loss(output, target)
-        learning = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-        gradients = torch.autograd.grad(loss, learning, materialize_grads=True)
-        network.model.eval()
-        with torch.no_grad():
-            evaluated = network.model(images.clone())
-        found.append({
-            "Outputs": [tensor.detach() for tensor in tensors_in(output)],
-            "Targets": list(tensors_in(target)),
-            "Losses": [loss.detach()],
-            "Gradients": list(gradients),
-            "Outputs in evaluation": list(tensors_in(evaluated)),
-        })  # fmt: skip
-    mine, theirs = found
-    return {what: (mine[what], theirs[what]) for what in mine}

@@ -17,6 +17,7 @@ from jobs.networks.names import layer_name
 from jobs.networks.tracing import LayerCall, find_code, tensors_in, traced
 from jobs.pictures import Bytes, Colormap, Floats, Picture, draw, draw_image, finite_limits
 from jobs.storage.images import load_image, resize_image
+from jobs.torch7.module import TorchModule
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def read_image(source: Path, dataset: dict[str, Any]) -> Bytes:
 def pass_through(network: Network, prepared: Tensor) -> Pass:
     """One prepared image, a batch of its own, through the network in the mode in which it is; BadNetwork when it fails."""
     # Layers of Torch may drop the batch where it is one image: that goes through twice, and is looked at once.
-    batch = prepared.repeat(2, *[1] * (prepared.dim() - 1)) if network.framework == "torch" else prepared.clone()
+    is_of_torch = any(isinstance(module, TorchModule) for module in network.model.modules())
+    batch = prepared.repeat(2, *[1] * (prepared.dim() - 1)) if is_of_torch else prepared.clone()
     with blame_text(network.filename), torch.no_grad(), traced(network.model) as trace:
         # The pictures show what went in, even if the first layer works in place.
         output = network.model(batch)

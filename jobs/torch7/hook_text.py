@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from jobs.building import made_up_batch
 from jobs.errors import BadNetwork
-from jobs.networks.contract import LabelHook, label_type
+from jobs.networks.contract import Network
 from jobs.torch7.twins import CannotWrite, literal, to_write
 
 NAME = "label_hook"
@@ -44,9 +45,9 @@ class HookLooksAtValues(CannotWrite):
         self.line = line
 
 
-def hook_text(hook: LabelHook, image_shape: Sequence[int], label_shape: Sequence[int]) -> str:
+def hook_text(network: Network, image_shape: Sequence[int], label_shape: Sequence[int]) -> str:
     """A function `label_hook(input, label)`; "" for one that gives the label itself. CannotWrite where there is none."""
-    graphs = [_traced(hook, [count, *image_shape], [count, *label_shape]) for count in BATCHES]
+    graphs = [_traced(network, count, image_shape, label_shape) for count in BATCHES]
     lines = _HookWriter(*graphs).lines()
     if lines == ["return label"]:
         return ""
@@ -58,16 +59,26 @@ def hook_to_write(lua: Sequence[str]) -> str:
     return to_write(f"def {NAME}(input, label):", lua, "labelHook")
 
 
-def _traced(hook: LabelHook, images: list[int], labels: list[int]) -> fx.Graph:
-    noise = torch.Generator().manual_seed(0)
-    given = torch.rand(images, generator=noise), torch.zeros(labels, dtype=label_type(labels[1:]))
+def _traced(network: Network, count: int, image_shape: Sequence[int], label_shape: Sequence[int]) -> fx.Graph:
+    """What the hook does to a batch after the network was run on it, since it may look at what layers gave.
+
+    Values are others for each size of batch: what depends on them shows in the difference.
+    """
+    images, labels = made_up_batch(network, image_shape, label_shape, count=count, seed=count)
+    if not label_shape and count != BATCHES[0]:
+        # Of the first two classes, which every hook has; before, of the first alone.
+        labels = labels + torch.arange(count) % 2
     try:
         with torch.random.fork_rng([]):
-            module = make_fx(hook)(*given)
+            with torch.no_grad():
+                network.model(images.clone())
+            module = make_fx(network.label_hook)(images, labels)
     except BadNetwork as error:
         if "tracing tensor" in str(error):
             raise HookLooksAtValues("labelHook looks at the values of a tensor", error.line) from error
-        raise
+        raise HookLooksAtValues(f"labelHook fails on a batch of {count} images ({error})", error.line) from error
+    except (RuntimeError, ValueError) as error:
+        raise HookLooksAtValues(f"labelHook cannot be followed on a batch of {count} images ({error})") from error
     module.graph.eliminate_dead_code()
     return module.graph
 
@@ -77,7 +88,7 @@ class _HookWriter:
         self._pairs = list(zip(first.nodes, second.nodes, strict=False))
         if [node.target for node in first.nodes] != [node.target for node in second.nodes]:
             raise HookLooksAtValues("labelHook does something else with each size of batch")
-        self._owner = first.owning_module
+        self._owners = [first.owning_module, second.owning_module]
         self._names: dict[fx.Node, str] = {}
 
     def lines(self) -> list[str]:
@@ -98,9 +109,11 @@ class _HookWriter:
         return lines
 
     def _constant(self, name: str) -> str:
-        value = getattr(self._owner, name)
+        value, other = (getattr(owner, name) for owner in self._owners)
         if not isinstance(value, Tensor) or isinstance(value, torch.nn.Parameter):
             raise HookLooksAtValues("labelHook uses the network's own weights")
+        if value.shape != other.shape or not torch.equal(value, other):
+            raise HookLooksAtValues("labelHook depends on more than what the tensors that it gets hold")
         return literal(value)
 
     def _write_call(self, node: fx.Node, other: fx.Node, lines: list[str]) -> None:
@@ -140,6 +153,8 @@ class _HookWriter:
 
 
 def _images_counted(first: Any, second: Any) -> str:
+    if not isinstance(first, int) or not isinstance(second, int):
+        raise HookLooksAtValues("labelHook looks at the values of a tensor")
     counted = [divmod(number, count) for number, count in zip((first, second), BATCHES, strict=True)]
     if len(set(counted)) != 1 or counted[0][1]:
         raise HookLooksAtValues("labelHook does something else with each size of batch")

@@ -1,5 +1,7 @@
 """A network of Lua written as a text of Python that makes the same one, with the same weights from the same seed."""
 
+import builtins
+import keyword
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from jobs.torch7.criteria import ClassNLLCriterion, SeveralCriteria
 from jobs.torch7.graph import GraphModule
 from jobs.torch7.history import INITIALIZERS, Changed, Copied, DrawnAnew, Flattened, History, Made
 from jobs.torch7.linear import Linear
-from jobs.torch7.module import CLASSES, Container, TorchModule, describe, members
+from jobs.torch7.module import CLASSES, Container, MadeOf, TorchModule, describe, members
 from jobs.torch7.own_class import LuaModule
 from jobs.torch7.own_criterion import LuaCriterion
 from jobs.torch7.sharing import parts_of
@@ -27,7 +29,16 @@ FINE_TUNED = (
     "fineTuneHook has been run, and this is the network after it: give it no pretrained weights of the network before."
 )
 # What has no meaning in Python, or is written elsewhere.
-NOT_WRITTEN = frozenset({"in_place", "made_of", "shared_parts", "training"})
+NOT_WRITTEN = frozenset({"in_place", "input_sides", "made_of", "shared_parts", "training"})
+# Names that the text itself needs.
+TAKEN = frozenset(
+    {
+        *keyword.kwlist,
+        *dir(builtins),
+        *("torch", "nn", "F", "Scale", "torch7", "copy"),
+        *("network", "label_hook", "params", "model", "loss", "weights", "all_weights", "TransposedLinear"),
+    }
+)
 TRANSPOSED = '''class TransposedLinear(nn.Linear):
     """A linear layer that has the weights of another, transposed, and a bias of its own."""
 
@@ -59,7 +70,9 @@ class PythonWriter:
         self._history = history
         self._passes = passes
         self._statements: list[str] = []
+        # By their names in Python; and those names by the text's own.
         self._classes: dict[str, str] = {}
+        self._own_classes: dict[str, str] = {}
         self._names: dict[nn.Module, str] = {}
         self._numbers: Counter[str] = Counter()
         self._made_again: dict[nn.Module, nn.Module | None] = {}
@@ -109,6 +122,8 @@ class PythonWriter:
                 parameters += _own_parameters(module).values()
         is_shared = len(set(parameters)) < len(parameters) or any(map(parts_of, in_model))
         made = [step.module for step in self._history.steps if isinstance(step, Made) and _own_parameters(step.module)]
+        while made and not self._uses[made[-1]]:
+            made.pop()
         changed = any(
             isinstance(step, DrawnAnew)
             or (isinstance(step, Copied) and step.module in in_model)
@@ -123,8 +138,19 @@ class PythonWriter:
         return any(step.is_of(tensor) for tensor in [*_state(self._network.model), *flat])
 
     def _write_history(self) -> None:
-        for step in self._history.steps:
+        drawn_last = max(
+            (
+                place
+                for place, step in enumerate(self._history.steps)
+                if isinstance(step, Made | Copied | DrawnAnew) and self._uses[step.module]
+            ),
+            default=-1,
+        )
+        for place, step in enumerate(self._history.steps):
             match step:
+                case Made(module) | Copied(module) if place > drawn_last:
+                    # What is drawn last, and not used, changes nothing.
+                    continue
                 case Made(module) if _own_parameters(module):
                     self._assign(module, self._new(module), is_used=self._uses[module] > 0)
                 case Copied(module, original) if _own_parameters(module) and original in self._names:
@@ -139,7 +165,7 @@ class PythonWriter:
     def _assign(self, module: nn.Module, expression: str, is_used: bool = True) -> str:
         made_of = module.made_of if isinstance(module, TorchModule) else None
         said = re.sub(r"^(Spatial|Volumetric|Temporal)", "", made_of.name if made_of else type(module).__name__)
-        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", said).lower()
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", said).lower()
         self._numbers[kind] += 1
         self._names[module] = name = f"{kind}_{self._numbers[kind]}"
         comment = "" if is_used else "  # Not in the model; it draws weights before those that are."
@@ -165,7 +191,11 @@ class PythonWriter:
             return
         for flattened in self._history.steps:
             if isinstance(flattened, Flattened) and step.is_of(flattened.flat):
-                weights = ", ".join(self._name_of(parameter) for parameter in flattened.parameters)
+                names = [self._name_of(parameter) for parameter in flattened.parameters]
+                if None in names:
+                    self.notes.append(Note("The Lua changes all weights at once, and some of them only Lua has."))
+                    continue
+                weights = ", ".join(map(str, names))
                 self._statements += [
                     f"weights = [{weights}]",
                     "all_weights = nn.utils.parameters_to_vector(weights).detach()",
@@ -190,14 +220,14 @@ class PythonWriter:
                     return f"{name}.{field}"
         return None
 
-    def _name_of(self, parameter: nn.Parameter) -> str:
+    def _name_of(self, parameter: nn.Parameter) -> str | None:
         found = (
             f"{name}.{field}"
             for module, name in self._names.items()
             for field, own in _own_parameters(module).items()
             if own is parameter
         )
-        return next(found)
+        return next(found, None)
 
     def _write_sharing(self) -> None:
         owners: dict[nn.Parameter, str] = {}
@@ -215,6 +245,8 @@ class PythonWriter:
     def _expression(self, module: nn.Module) -> str:
         if module in self._names:
             return self._names[module]
+        if isinstance(module, SeveralCriteria):
+            return self._several(module)
         expression = self._new(module)
         if self._uses[module] > 1 or self._further_statements(module, ""):
             return self._assign(module, expression)
@@ -252,9 +284,8 @@ class PythonWriter:
         """Another one from the same arguments."""
         if module not in self._made_again:
             made_of = module.made_of if isinstance(module, TorchModule) else None
-            with torch.random.fork_rng([]):
-                make: Any = CLASSES[made_of.name] if made_of else None
-                self._made_again[module] = make(*made_of.arguments) if made_of else None
+            has_values = not _own_parameters(module)
+            self._made_again[module] = None if made_of is None else _made_again(made_of, has_values)
         return self._made_again[module]
 
     def _call_of_torch(self, module: nn.Module) -> str:
@@ -275,9 +306,12 @@ class PythonWriter:
             return []
         taken_out = _own_parameters(as_made).keys() - _own_parameters(module).keys() - parts_of(module).keys()
         lines = [f"{name}.{field} = None" for field in sorted(taken_out)]
-        parameters = _own_parameters(module).values()
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
+        frozen = [field for field, own in _own_parameters(module).items() if not own.requires_grad]
+        if frozen and len(frozen) == len(_own_parameters(module)):
             lines.append(f"{name}.requires_grad_(False)")
+        else:
+            lines += [f"{name}.{field}.requires_grad_(False)" for field in frozen]
+        lines += [f"{name}.{field} = {literal(buffer)}" for field, buffer in _buffers_set(module, as_made)]
         if parts_of(module) or self._twin(module) is None:
             lines += [f"{name}.{field} = {literal(value)}" for field, value in _differences(module, as_made).items()]
         return lines
@@ -304,30 +338,40 @@ class PythonWriter:
 
     def _own_class(self, module: LuaModule | LuaCriterion) -> str:
         """A class of the text's own: what it computes, only Lua knows."""
-        name = re.sub(r"\W", "", module.class_name.rpartition(".")[2])
         self.is_complete = False
-        if name not in self._classes:
+        said = module.class_name
+        if said not in self._own_classes:
+            self._own_classes[said] = name = self._free_name(said)
             lines = module.lines_of_output
             head = f"def forward(self, {'input' if isinstance(module, LuaModule) else 'output, target'}):"
-            forward = to_write(head, lines_of_text(self._lua, lines), f"{module.class_name}:updateOutput")
-            self._classes[name] = "\n".join([
-                f"class {name}(nn.Module):",
-                f'    """{module.class_name} of the Lua."""',
-                "",
-                indent(forward, "    "),
-            ])  # fmt: skip
-            text = f"{module.class_name} is a class of the text's own: write its forward by hand, in the class {name}."
+            forward = to_write(head, lines_of_text(self._lua, lines), f"{said}:updateOutput")
+            self._classes[name] = "\n".join([f"class {name}(nn.Module):", indent(forward, "    ")])
+            text = (
+                f"{said} is a class of the text's own: write its forward by hand, in the class {name}, and what it is "
+                "made of, which is not there."
+            )
             self.notes.append(Note(text, lines[0] if lines else self._network.line_of(module)))
-        return f"{name}()"
+        return f"{self._own_classes[said]}()"
+
+    def _free_name(self, said: str) -> str:
+        """A name of Python for a class that has this one in Lua."""
+        name = re.sub(r"[^0-9A-Za-z_]", "", said.rpartition(".")[2])
+        if not name or name[0].isdigit() or name in TAKEN:
+            name = f"Own{name}"
+        number = 1
+        while (free := name if number == 1 else f"{name}{number}") in self._classes:
+            number += 1
+        return free
+
+    def _several(self, loss: SeveralCriteria) -> str:
+        name = self._assign(loss, self._call_of_torch(loss))
+        for criterion, factor in zip(loss.criteria, loss.factors, strict=True):
+            self._statements.append(f"{name}.add({self._expression(criterion)}, {literal(factor)})")
+        return name
 
     def _loss(self) -> str:
         loss = self._network.loss
         assert isinstance(loss, nn.Module)
-        if isinstance(loss, SeveralCriteria):
-            self._statements.append(f"loss = {self._call_of_torch(loss)}")
-            for criterion, factor in zip(loss.criteria, loss.factors, strict=True):
-                self._statements.append(f"loss.add({self._expression(criterion)}, {literal(factor)})")
-            return "loss"
         if type(loss) is ClassNLLCriterion and loss.made_of is None:
             # The one of a text that names none.
             return "torch7.ClassNLLCriterion()"
@@ -368,6 +412,22 @@ def _own_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def _state(model: nn.Module) -> list[Tensor]:
     return [*model.parameters(), *model.buffers()]
+
+
+def _made_again(made_of: MadeOf, with_values: bool) -> nn.Module:
+    """Another module from the same arguments; without values where they are not looked at, for they take time and memory."""
+    make: Any = CLASSES[made_of.name]
+    with torch.random.fork_rng([]), torch.device("cpu" if with_values else "meta"):
+        module: nn.Module = make(*made_of.arguments)
+    return module
+
+
+def _buffers_set(module: nn.Module, as_made: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Buffers of a module without weights that hold something else by now, such as a criterion's weights of classes."""
+    before = dict(as_made.named_buffers(recurse=False))
+    for field, buffer in module.named_buffers(recurse=False) if not _own_parameters(module) else ():
+        if field not in before or before[field].shape != buffer.shape or not torch.equal(before[field], buffer):
+            yield field, buffer
 
 
 def _differences(module: nn.Module, as_made: nn.Module) -> dict[str, Any]:

@@ -4,9 +4,9 @@
 the same for what passes through the module: then it is the class of Torch itself, `torch7.View(-1)`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -45,13 +45,9 @@ def call(function: str, *arguments: Any, **keywords: Any) -> str:
 def literal(value: Any) -> str:
     """A value as Python writes it. CannotWrite for what is no plain value."""
     if isinstance(value, Tensor):
-        if value.numel() > MOST_VALUES_WRITTEN:
-            raise CannotWrite(f"a tensor of {value.numel()} values")
-        kind = "" if value.dtype == torch.float32 and value.numel() else f", dtype={value.dtype}"
-        numbers = value.detach().cpu().tolist()
-        return f"torch.tensor({_floats(numbers) if value.is_floating_point() else numbers}{kind})"
-    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE_WRITTEN:
-        return str(int(value))
+        return _tensor(value)
+    if isinstance(value, float):
+        return _float(value)
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, tuple):
@@ -62,18 +58,40 @@ def literal(value: Any) -> str:
     raise CannotWrite(f"a value of type {type(value).__name__}")
 
 
+def _tensor(value: Tensor) -> str:
+    if value.numel() > 1 and bool((value == value.reshape(-1)[0]).all()):
+        first = value.reshape(-1)[0].item()
+        kind = "" if value.dtype == torch.float32 else f", dtype={value.dtype}"
+        return f"torch.full({tuple(value.shape)}, {_floats(first) if value.is_floating_point() else first}{kind})"
+    if value.numel() > MOST_VALUES_WRITTEN:
+        raise CannotWrite(f"a tensor of {value.numel()} values")
+    kind = "" if value.dtype == torch.float32 and value.numel() else f", dtype={value.dtype}"
+    numbers = value.detach().cpu().tolist()
+    return f"torch.tensor({_floats(numbers) if value.is_floating_point() else numbers}{kind})"
+
+
 def to_write(head: str, lua: Sequence[str], what: str) -> str:
     """A function that a person has to write, with the lines of the Lua that tell what it has to do."""
-    lines = [*(f"# {line}".rstrip() for line in lua), f'raise NotImplementedError("Write here what {what} computes.")']
+    lines = [
+        *(f"# {line}".rstrip() for line in lua),
+        f"raise NotImplementedError({f'Write here what {what} computes.'!r})",
+    ]
     return "\n".join([head, *(f"    {line}" for line in lines)])
 
 
 def _floats(numbers: Any) -> str:
     if isinstance(numbers, list):
         return f"[{', '.join(map(_floats, numbers))}]"
+    if not math.isfinite(numbers):
+        return _float(numbers)
     # Seven digits are all that a float of 32 bits has; nine tell any two apart.
     shorter = (float(f"{numbers:.{digits}g}") for digits in (7, 9))
     return repr(next((short for short in shorter if torch.tensor(short).item() == numbers), numbers))
+
+
+def _float(number: float) -> str:
+    is_whole = number.is_integer() and abs(number) < LARGEST_WHOLE_WRITTEN
+    return str(int(number)) if is_whole else repr(number) if math.isfinite(number) else f'float("{number}")'
 
 
 def twin(module: nn.Module, passes: Sequence[Pass]) -> str | None:
@@ -138,7 +156,7 @@ def _reshaping(module: nn.Module, passes: Sequence[Pass]) -> str | None:
     if not passes or len({(one.given[1:], one.output[1:]) for one in passes}) != 1:
         return None
     given, output = passes[0].given, passes[0].output
-    if len(given) < 2 or len(output) < 2 or given[0] != output[0] or prod(given) != prod(output):
+    if len(given) < 2 or len(output) < 2 or given[0] != output[0] or math.prod(given) != math.prod(output):
         return None
     if len(output) == 2:
         return "nn.Flatten()"

@@ -1,5 +1,6 @@
 """Show the Python: networks in Lua become texts of Python that do the same, or say what they do not."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -118,6 +119,12 @@ def test_the_python_trains_to_the_curve_of_the_lua(tmp_path: Path) -> None:
 def test_modules_made_in_another_order_than_they_stand_draw_the_same_weights() -> None:
     python = same_python("local last = nn.Linear(10, 784)", "net:add(nn.Linear(784, 10)):add(nn.Tanh()):add(last)")
     assert python.index("linear_1 = nn.Linear(10, 784)") < python.index("linear_2 = nn.Linear(784, 10)")
+
+
+def test_a_layer_that_is_drawn_last_and_not_used_is_left_out() -> None:
+    python = same_python("net:add(nn.Linear(784, 784))", "local unused = nn.Linear(3, 4)")
+    assert "nn.Linear(3, 4)" not in python
+    assert "linear_1" not in python
 
 
 def test_a_layer_that_is_drawn_and_not_used_draws_in_python_too() -> None:
@@ -264,12 +271,53 @@ def test_a_view_that_does_more_than_flatten_stays_torchs() -> None:
         ("nn.AbsCriterion()", "nn.L1Loss()"),
         (
             "nn.MultiCriterion():add(nn.MSECriterion(), 0.5):add(nn.AbsCriterion())",
-            "loss.add(torch7.AbsCriterion(), 1)",
+            "multi_criterion_1.add(torch7.AbsCriterion(), 1)",
         ),
     ],
 )
 def test_losses(loss: str, python: str) -> None:
     assert python in same_python("net:add(nn.Linear(784, 784))", loss=loss)
+
+
+def test_weights_of_classes_set_as_a_field_are_kept() -> None:
+    text = "\n".join([
+        "return function(params) local net = nn.Sequential():add(nn.View(-1):setNumInputDims(3)):add(nn.Linear(784, 3))",
+        "net:add(nn.LogSoftMax()) local loss = nn.ClassNLLCriterion() loss.weights = torch.Tensor{1, 2, 3}",
+        "return { model = net, loss = loss } end",
+    ])  # fmt: skip
+    found = shown(text)
+    assert found.is_same, found.notes
+    assert "classnllcriterion_1.weights = torch.tensor([1.0, 2.0, 3.0])" in found.python
+
+
+@pytest.mark.parametrize("value", ["math.random()", "torch.randn(784):mul(0.01)"])
+def test_values_drawn_by_chance_are_no_constants(value: str) -> None:
+    method = "copy" if "randn" in value else "fill"
+    found = shown(network("net:add(nn.Linear(784, 784))", f"net:get(2).bias:{method}({value})"))
+    assert not found.is_same
+    assert any("other weights" in note.text for note in found.notes)
+
+
+def test_a_batch_size_written_into_the_text_is_told() -> None:
+    text = network("net:add(nn.View(2, 784)):add(nn.Linear(784, 784))").replace(
+        "nn.View(-1):setNumInputDims(3)", "nn.Identity()"
+    )
+    found = shown(text)
+    assert not found.is_same
+    assert any("batch of" in note.text for note in found.notes)
+
+
+def test_a_criterion_in_a_criterion_keeps_its_own() -> None:
+    python = same_python(
+        "net:add(nn.Linear(784, 784))",
+        loss="nn.MultiCriterion():add(nn.MultiCriterion():add(nn.MSECriterion(), 2), 0.5):add(nn.AbsCriterion())",
+    )
+    assert "multi_criterion_2.add(torch7.MSECriterion(), 2)" in python
+    assert "multi_criterion_1.add(multi_criterion_2, 0.5)" in python
+
+
+def test_a_limit_that_is_infinite() -> None:
+    assert 'nn.Hardtanh(0, float("inf"))' in same_python("net:add(nn.Linear(784, 784)):add(nn.Clamp(0, math.huge))")
 
 
 def test_a_target_of_another_shape_keeps_torchs_criterion() -> None:
@@ -293,7 +341,7 @@ HOOKS = {
 @given(count=st.integers(1, 9))
 def test_a_hook_gives_the_same_targets_for_batches_of_any_size(name: str, count: int) -> None:
     lua = build_lua_network(network("net:add(nn.Linear(784, 784))", hook=HOOKS[name]), NetworkParams((1, 28, 28)))
-    text = hook_text(lua.label_hook, (1, 28, 28), ())
+    text = hook_text(lua, (1, 28, 28), ())
     python = build_network(
         f"{text}\ndef network(params):\n    return dict(model=nn.Linear(1, 1), label_hook=label_hook)\n",
         NetworkParams((1, 28, 28)),
@@ -321,6 +369,35 @@ def test_a_hook_that_looks_at_values_is_told_with_its_line() -> None:
     assert note.line == 5
     assert "# for i = 1, input:size(1) do t[i][label[i] + 1] = 1 end return t end }" in found.python
     assert "NotImplementedError" in found.python
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "return net:get(2).output * 0.5",
+        "local m = 0 for _, v in ipairs(label:totable()) do m = math.max(m, v) end "
+        "return torch.Tensor(input:size(1), 784):fill(m)",
+        "return torch.Tensor(input:size(1), 784):fill(label:sum())",
+        "return label:clone():apply(function(v) return v + 1 end):view(-1, 1):expand(input:size(1), 784)",
+        "if label[1] == 1 then return input:view(-1, 784) end return input:view(-1, 784) * 0",
+        "return net:get(2).weight:narrow(1, 1, input:size(1))",
+    ],
+)
+def test_a_hook_that_depends_on_values_or_layers_is_never_taken_for_the_same(hook: str) -> None:
+    found = shown(network("net:add(nn.Linear(784, 784))", hook=hook))
+    assert not found.is_same
+    assert found.notes
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "return torch.zeros(input:size(1), 784):scatter(2, label:long():view(-1, 1), 1)",
+        "return torch.eye(784):index(1, label:long())",
+    ],
+)
+def test_a_hook_that_takes_labels_for_places_is_turned(hook: str) -> None:
+    same_python("net:add(nn.Linear(784, 784))", hook=hook)
 
 
 # What cannot be turned
@@ -365,6 +442,45 @@ def test_the_python_of_an_own_class_runs_when_its_forward_is_written() -> None:
     written = re.sub(r"raise NotImplementedError\(.*Doubled.*\)", "return input[:, :8] * 2", python)
     written = re.sub(r"raise NotImplementedError\(.*\)", "return input", written)
     build_and_check(written, image_shape, label_shape)
+
+
+@pytest.mark.parametrize("name", ["nn.class", "nn.3D", "nn.network", "nn.nn", "nn.Scale", "nn.print", "nn.+"])
+def test_a_class_whose_name_python_uses_otherwise_gets_another(name: str) -> None:
+    compile(shown(own_class(name)).python, "network.py", "exec")
+    assert re.search(r"^class Own\w*\(nn.Module\):$", shown(own_class(name)).python, re.MULTILINE)
+
+
+def test_two_classes_of_one_name_in_two_tables_are_two() -> None:
+    text = "my = {}\n" + own_class("nn.Foo", "my.Foo")
+    python = shown(text).python
+    assert "class Foo(nn.Module):" in python
+    assert "class Foo2(nn.Module):" in python
+
+
+@pytest.mark.parametrize("quote", ['"', "'", '"""', "\\"])
+def test_the_name_of_a_class_is_no_way_to_write_python(quote: str) -> None:
+    name = f"nn.Y{quote}, print({quote}INJECTED{quote}), {quote}"
+    text = own_class("nn.Y").replace(
+        "local Y", f"local Y = torch.class('nn.Y', 'nn.Module') Y.__typename = [=[{name}]=] local Z"
+    )
+    text = text.replace("function Y:", "function Y:").replace(
+        "'nn.Y', 'nn.Module') function", "'nn.Z', 'nn.Module') function"
+    )
+    tree = ast.parse(shown(text).python)
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    assert "print" not in called
+
+
+def own_class(*names: str) -> str:
+    """A text with classes of these names, which give their input, before a layer that learns."""
+    made = [
+        f"local {chr(ord('Y') - place)} = torch.class('{name}', 'nn.Module') "
+        f"function {chr(ord('Y') - place)}:updateOutput(input) self.output = input return input end "
+        f"function {chr(ord('Y') - place)}:updateGradInput(input, grad) self.gradInput = grad return grad end "
+        for place, name in enumerate(names)
+    ]
+    added = [f"net:add({chr(ord('Y') - place)}())" for place in range(len(names))]
+    return "\n".join([*made, network(*added, "net:add(nn.Linear(784, 784))")])
 
 
 def test_fine_tuning_is_told() -> None:
