@@ -349,24 +349,31 @@ def _loss_name(network: Network) -> str:
 
 def _try_backward(network: Network, loss: Tensor) -> None:
     parameters = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
-    # `loss` always has a gradient here, through the images; what counts is whether any reaches a weight.
+    before = [(parameter, parameter.grad, _copy(parameter.grad)) for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
     try:
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        # Not for the parameters alone: what Lua runs itself leaves their gradients there when it is gone through.
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
     except RuntimeError as error:
         if is_memory_fault(error):
             raise
         if "does not require grad" not in str(error):
             raise network_fault(error, network.filename) from error
-        gradients = ()
-    # What Lua runs itself leaves its gradients there.
-    in_lua = [parameter for parameter in parameters if parameter.grad is not None]
-    for parameter in in_lua:
-        parameter.grad = None
-    if not in_lua and all(gradient is None for gradient in gradients):
+    is_reached = any(parameter.grad is not None for parameter in parameters)
+    for parameter, gradient, values in before:
+        parameter.grad = gradient
+        if gradient is not None and values is not None:
+            gradient.copy_(values)
+    if not is_reached:
         raise BadNetwork(
             "The loss does not depend on the network's parameters, so that nothing can be learnt. "
             "Is there a .detach(), a torch.no_grad() or a new tensor on the way?"
         )
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
 
 
 def _layer_infos(network: Network, calls: list[LayerCall]) -> list[LayerInfo]:

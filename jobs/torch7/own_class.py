@@ -84,8 +84,12 @@ class LuaModule(TorchModule, nn.Module):
     # What its code does with values and tensors of its own, a recording of a step would not see.
     capturable = False
 
+    # How often it ran forward: the object in Lua keeps what belongs to the last time only.
+    runs = 0
+
     def run_forward(self, inputs: Sequence[Tensor], is_table: bool) -> list[Tensor]:
         runtime = self._runtime
+        self.runs += 1
         self.bind_parameters()
         given = [tensor.detach() for tensor in inputs]
         answer = runtime.to_python(runtime.call(self._object["forward"], self._object, given if is_table else given[0]))
@@ -123,10 +127,15 @@ class _InLua(torch.autograd.Function):
     def forward(ctx: Any, module: LuaModule, is_table: bool, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.module, ctx.is_table, ctx.count = module, is_table, count
         ctx.save_for_backward(*tensors[:count])
-        return tuple(module.run_forward(tensors[:count], is_table))
+        outputs = tuple(module.run_forward(tensors[:count], is_table))
+        ctx.run = module.runs
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        if ctx.run != ctx.module.runs:
+            # The same object stands elsewhere in the network, too, and ran there since.
+            ctx.module.run_forward(ctx.saved_tensors, ctx.is_table)
         of_inputs, of_parameters = ctx.module.run_backward(ctx.saved_tensors, ctx.is_table, gradients)
         missing: list[Tensor | None] = [None] * (ctx.count - len(of_inputs))
         return (None, None, None, *of_inputs, *missing, *of_parameters, None)

@@ -125,8 +125,7 @@ class PythonWriter:
         while made and not self._uses[made[-1]]:
             made.pop()
         changed = any(
-            isinstance(step, DrawnAnew)
-            or (isinstance(step, Copied) and step.module in in_model)
+            (isinstance(step, DrawnAnew | Copied) and step.module in in_model)
             or (isinstance(step, Changed) and self._is_of_weight(step))
             for step in self._history.steps
         )

@@ -7,9 +7,9 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import lupa.lua51 as lupa
@@ -73,11 +73,15 @@ class TensorHandle(Handle):
 
 @dataclass
 class PendingGradients:
-    """Of a module that Lua runs forward and backward itself: what the last forward pass was, and its gradients."""
+    """Of a module that Lua runs forward and backward itself: its last forward pass, and the last gradients through it."""
 
     inputs: list[Tensor]
     outputs: list[Tensor]
-    of_parameters: list[tuple[Parameter, Tensor]] | None = None
+    # The values of the inputs and of the gradients then. Lua may have written others over them since.
+    given: list[Tensor]
+    gradients: list[Tensor] = field(default_factory=list)
+    of_inputs: list[Tensor] = field(default_factory=list)
+    of_parameters: list[tuple[Parameter, Tensor]] = field(default_factory=list)
 
 
 class LuaFault(Exception):
@@ -525,46 +529,72 @@ class Runtime:
     # Modules that Lua itself runs, as a class of the user's may do with those inside it
 
     def lua_update_output(self, lua_object: Any, given: Any) -> Any:
+        output = self._run(lua_object, given)
+        return self.to_lua([part.detach() for part in output] if isinstance(output, list | tuple) else output.detach())
+
+    def _run(self, lua_object: Any, given: Any) -> Any:
         module = self._python_module(lua_object)
         module.train(bool(lua_object["train"]))
         inputs = tensors_of(self.to_python(given))
         leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
         with torch.enable_grad():
             output = module(leaves[0] if lupa.lua_type(given) != "table" else leaves)
-        self.parts.set_pending(lua_object, Handle(PendingGradients(leaves, tensors_of(output))))
-        detached = [part.detach() for part in output] if isinstance(output, list | tuple) else output.detach()
-        return self.to_lua(detached)
+        seen = [tensor.detach().clone() for tensor in inputs]
+        self.parts.set_pending(lua_object, Handle(PendingGradients(leaves, tensors_of(output), seen)))
+        return output
 
     def lua_update_grad_input(self, lua_object: Any, given: Any, gradient: Any) -> Any:
+        of_inputs = self._gradients_through(lua_object, given, gradient).of_inputs
+        return self.to_lua(of_inputs if lupa.lua_type(given) == "table" else of_inputs[0])
+
+    def lua_acc_grad_parameters(self, lua_object: Any, given: Any, gradient: Any, scale: float) -> None:
+        if self._pending(lua_object) is None:
+            # Of a class of the text's own, with nothing to learn.
+            return
+        for parameter, part in self._gradients_through(lua_object, given, gradient).of_parameters:
+            self._gradient_of(parameter).add_(part, alpha=scale)
+
+    def _gradients_through(self, lua_object: Any, given: Any, gradient: Any) -> PendingGradients:
+        """A pass forward of this input and back of this gradient: the last ones, or new ones where these were of others.
+
+        So a module may run forward several times before it runs backward, as over the steps of a sequence. What chance
+        dropped in a pass that is not the last is drawn anew.
+        """
         pending = self._pending(lua_object)
         if pending is None:
-            name = self.parts.typename(lua_object)
-            if self.parts.handle(lua_object) is None and self.parts.known_ancestor(lua_object) is None:
-                raise ValueError(
-                    f"{name} has no updateGradInput: define function {name}:updateGradInput(input, gradOutput) for it"
-                )
-            raise ValueError(f"{name}:updateGradInput is called before updateOutput")
+            self._refuse_to_go_back(lua_object)
+        elif not _are_equal(pending.given, tensors_of(self.to_python(given))):
+            self._run(lua_object, given)
+        pending = self._pending(lua_object)
+        assert pending is not None
+        gradients = tensors_of(self.to_python(gradient))
+        if not _are_equal(pending.gradients, gradients):
+            self._go_back(lua_object, pending, gradients)
+        return pending
+
+    def _go_back(self, lua_object: Any, pending: PendingGradients, gradients: list[Tensor]) -> None:
         parameters = [
             parameter for parameter in self._python_module(lua_object).parameters() if parameter.requires_grad
         ]
         wanted = [leaf for leaf in pending.inputs if leaf.requires_grad]
-        found = torch.autograd.grad(
-            pending.outputs, [*wanted, *parameters], tensors_of(self.to_python(gradient)), True, allow_unused=True
-        )
+        found = torch.autograd.grad(pending.outputs, [*wanted, *parameters], gradients, True, allow_unused=True)
+        pending.gradients = [tensor.detach().clone() for tensor in gradients]
+        pending.of_inputs = [
+            torch.zeros_like(leaf) if part is None else part for leaf, part in zip(wanted, found, strict=False)
+        ]
         pending.of_parameters = [
             (parameter, part)
             for parameter, part in zip(parameters, found[len(wanted) :], strict=True)
             if part is not None
         ]
-        of_inputs = [
-            torch.zeros_like(leaf) if part is None else part for leaf, part in zip(wanted, found, strict=False)
-        ]
-        return self.to_lua(of_inputs if lupa.lua_type(given) == "table" else of_inputs[0])
 
-    def lua_acc_grad_parameters(self, lua_object: Any, scale: float) -> None:
-        pending = self._pending(lua_object)
-        for parameter, gradient in (pending.of_parameters if pending else None) or []:
-            self._gradient_of(parameter).add_(gradient, alpha=scale)
+    def _refuse_to_go_back(self, lua_object: Any) -> NoReturn:
+        name = self.parts.typename(lua_object)
+        if self.parts.handle(lua_object) is None and self.parts.known_ancestor(lua_object) is None:
+            raise ValueError(
+                f"{name} has no updateGradInput: define function {name}:updateGradInput(input, gradOutput) for it"
+            )
+        raise ValueError(f"{name}:updateGradInput is called before updateOutput")
 
     def _pending(self, lua_object: Any) -> PendingGradients | None:
         handle = self.parts.pending(lua_object)
@@ -707,6 +737,10 @@ class Runtime:
             return _made(kind, plain, children)
         except ValueError as error:
             raise LuaFault(str(error), self.parts.line(lua_object)).as_bad_network() from error
+
+
+def _are_equal(some: list[Tensor], others: list[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(torch.equal, some, others))
 
 
 def _deny(*_arguments: Any) -> Any:

@@ -254,9 +254,10 @@ TENSOR_METHODS |= {
     "typename": _type,
     "getTypename": _type,
     "float": lambda tensor: tensor.to(torch.float32),
-    "double": lambda tensor: tensor.to(torch.float32),
-    "cuda": lambda tensor: tensor.to(torch.float32),
-    "half": lambda tensor: tensor.to(torch.float32),
+    # Another type in Torch7, and so a copy.
+    "double": lambda tensor: tensor.to(torch.float32, copy=True),
+    "cuda": lambda tensor: tensor.to(torch.float32, copy=True),
+    "half": lambda tensor: tensor.to(torch.float32, copy=True),
     "long": lambda tensor: tensor.to(torch.int64),
     "int": lambda tensor: tensor.to(torch.int32),
     "byte": lambda tensor: tensor.to(torch.uint8),

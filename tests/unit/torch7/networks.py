@@ -284,6 +284,7 @@ local Doubled, parent = torch.class('nn.Doubled', 'nn.Linear')
 function Doubled:__init(inputs, outputs) parent.__init(self, inputs, outputs) end
 function Doubled:updateOutput(input) return parent.updateOutput(self, input) * 2 end
 function Doubled:updateGradInput(input, grad) return parent.updateGradInput(self, input, grad * 2) end
+function Doubled:accGradParameters(input, grad, scale) parent.accGradParameters(self, input, grad * 2, scale) end
 
 local Residual, base = torch.class('nn.Residual', 'nn.Sequential')
 function Residual:updateOutput(input) return base.updateOutput(self, input) + input end

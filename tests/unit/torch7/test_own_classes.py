@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jobs.building import build_and_check
 from jobs.errors import BadNetwork
 from jobs.networks.contract import Network, NetworkParams
 from jobs.torch7.contract import build_lua_network
@@ -132,6 +133,7 @@ def test_the_hint_that_no_gradient_is_wanted_leaves_the_layer_to_python() -> Non
         "layer.parameters = function() return {} end",
         "layer.parameters = function() return {}, {} end",
         "layer.accGradParameters = function() end",
+        "layer.accGradParameters = function() return end",
         "print(net) layer.accGradParameters = function() end print(net)",
         "local Fixed = torch.class('nn.Fixed', 'nn.Linear')\nfunction Fixed:accGradParameters() end\n"
         "net:remove(2) net:insert(nn.Fixed(16, 3), 2)",
@@ -489,3 +491,115 @@ def test_a_graph_prints_as_the_text_calls_it() -> None:
     net:add(graph)
     """
     assert "(2): encoder" in (built(text).printed or "")
+
+
+STEPS = """
+local Steps, parent = torch.class('nn.Steps', 'nn.Sequential')
+function Steps:updateOutput(input)
+    self.output = torch.zeros(input:size(1), 3)
+    for t = 1, 4 do self.output:add(self.modules[1]:forward({step(input, t)})) end
+    return self.output
+end
+function Steps:updateGradInput(input, gradOutput)
+    self.gradInput = torch.zeros(input:size())
+    for t = 1, 4 do
+        local part = self.modules[1]:updateGradInput({step(input, t)}, gradOutput)
+        self.gradInput:narrow(2, 4 * t - 3, 4):copy(part)
+    end
+    return self.gradInput
+end
+function Steps:accGradParameters(input, gradOutput, scale)
+    for t = 1, 4 do self.modules[1]:accGradParameters({step(input, t)}, gradOutput, scale) end
+end
+net:add(nn.Linear(16, 16)):add(nn.Steps():add(nn.Sequential():add(nn.Linear(4, 3)):add(nn.Tanh())))
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "function step(input, t) return input:narrow(2, 4 * t - 3, 4):clone() end",
+        "local one = torch.Tensor(2, 4) function step(input, t) return one:copy(input:narrow(2, 4 * t - 3, 4)) end",
+    ],
+)
+def test_a_class_may_run_a_module_several_times_before_it_goes_back(step: str) -> None:
+    network = built(step + STEPS.replace("{step(input, t)}", "step(input, t)"))
+    network.model(IMAGES).square().mean().backward()
+    first, shared = linears(network)
+    weights = [
+        parameter.detach().clone().requires_grad_() for layer in (first, shared) for parameter in layer.parameters()
+    ]
+    steps = (IMAGES.reshape(2, 16) @ weights[0].T + weights[1]).reshape(2, 4, 4)
+    sum((steps[:, t] @ weights[2].T + weights[3]).tanh() for t in range(4)).square().mean().backward()
+    for parameter, weight in zip(network.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter.grad, weight.grad)
+
+
+def test_weights_learn_from_the_gradient_that_backward_was_given() -> None:
+    # As in Torch7: a class that changes the gradient for its input alone leaves that of its weights as it came.
+    network = built(
+        """
+        local Doubled, parent = torch.class('nn.Doubled', 'nn.Linear')
+        function Doubled:updateGradInput(input, gradOutput) return parent.updateGradInput(self, input, gradOutput * 2) end
+        net:add(nn.Linear(16, 3)):add(nn.Doubled(3, 2))
+        """
+    )
+    network.model(IMAGES).square().mean().backward()
+    first, last = linears(network)
+    weights = [parameter.detach().clone().requires_grad_() for parameter in network.model.parameters()]
+    hidden = IMAGES.reshape(2, 16) @ weights[0].T + weights[1]
+    (hidden @ weights[2].T + weights[3]).square().mean().backward()
+    assert weights[0].grad is not None
+    torch.testing.assert_close(first.weight.grad, weights[0].grad * 2)
+    torch.testing.assert_close(last.weight.grad, weights[2].grad)
+
+
+def test_one_object_of_a_class_may_stand_in_two_places() -> None:
+    network = built(
+        """
+        local Squared = torch.class('nn.Squared', 'nn.Module')
+        function Squared:updateOutput(input)
+            self.kept, self.output = input:clone(), torch.cmul(input, input)
+            return self.output
+        end
+        function Squared:updateGradInput(input, gradOutput)
+            self.gradInput = torch.cmul(gradOutput, self.kept) * 2
+            return self.gradInput
+        end
+        local squared = nn.Squared()
+        net:add(nn.Linear(16, 3)):add(squared):add(nn.Linear(3, 3)):add(squared)
+        """
+    )
+    network.model(IMAGES).mean().backward()
+    weights = [parameter.detach().clone().requires_grad_() for parameter in network.model.parameters()]
+    first = (IMAGES.reshape(2, 16) @ weights[0].T + weights[1]).square()
+    (first @ weights[2].T + weights[3]).square().mean().backward()
+    for parameter, weight in zip(network.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(parameter.grad, weight.grad)
+
+
+def test_a_network_may_have_all_its_weights_within_classes_of_its_own() -> None:
+    text = """
+    local Net, parent = torch.class('nn.Net', 'nn.Sequential')
+    function Net:updateOutput(input) return parent.updateOutput(self, input * 0.01) end
+    function Net:updateGradInput(input, gradOutput) return parent.updateGradInput(self, input * 0.01, gradOutput) * 0.01 end
+    function Net:accGradParameters(input, gradOutput, scale) parent.accGradParameters(self, input * 0.01, gradOutput, scale) end
+    return function(params)
+        local net = nn.Net():add(nn.View(-1):setNumInputDims(3)):add(nn.Linear(16, 2))
+        return { model = net, loss = nn.MSECriterion(), labelHook = function(input) return torch.zeros(input:size(1), 2) end }
+    end
+    """
+    network, report = build_and_check(text, (1, 4, 4), (), framework="torch")
+    assert report.parameters == 34
+    assert all(parameter.grad is None for parameter in network.model.parameters()), "the check leaves nothing"
+
+
+def test_reset_of_a_container_draws_the_weights_of_all_its_modules() -> None:
+    network = built("net:add(nn.Linear(16, 2)):add(nn.Tanh()):add(nn.Linear(2, 2)) net:reset(0.001)")
+    assert all(float(parameter.abs().max()) < 0.002 for parameter in network.model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["double", "cuda", "half"])
+def test_another_type_is_a_copy(kind: str) -> None:
+    network = built(f"net:add(nn.Linear(16, 2)) net:get(2).bias:fill(3) net:get(2).bias:{kind}():zero()")
+    assert linears(network)[0].bias.tolist() == [3, 3]
