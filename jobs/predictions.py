@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 WARM_PREDICTORS = 3
 ANSWER_SECONDS = 120.0
 CHECK_SECONDS = 20.0
+# A network in Python is made and run a dozen times until it is known to be that of the Lua.
+PYTHON_SECONDS = 60.0
 # The check ends by itself when its time is up, and knows what to say then. This is for one that cannot.
 CHECK_GRACE_SECONDS = 15.0
 LOG_TAIL_BYTES = 4000
@@ -119,7 +121,8 @@ class NetworkChecks:
             with self._lock:
                 self._running[name] = process
             try:
-                answer = _ask(process, {**request, "seconds": CHECK_SECONDS}, CHECK_SECONDS + CHECK_GRACE_SECONDS)
+                seconds = PYTHON_SECONDS if request.get("wish") == "python" else CHECK_SECONDS
+                answer = _ask(process, {**request, "seconds": seconds}, seconds + CHECK_GRACE_SECONDS)
             except LayerscopeError as error:
                 if not self._forget(name, process):
                     raise UserError("The check was ended before the network was tried, as somebody asked.") from error
