@@ -193,6 +193,8 @@ def _try_forward(network: Network, images: Tensor, trace: Trace) -> Any:
     if not any(True for _ in tensors_in(output)):
         raise BadNetwork(f"The model returns {type(output).__name__}; it must return a tensor.")
     if not any(parameter.requires_grad for parameter in network.model.parameters()):
+        if any(True for _ in network.model.parameters()):
+            raise BadNetwork("The network has no parameters to learn: the text freezes all of its weights.")
         raise BadNetwork("The network has no parameters to learn: no layer of it, such as nn.Linear, has weights.")
     return output
 

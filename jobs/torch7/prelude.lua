@@ -1051,7 +1051,7 @@ local globals_of_packages = { cudnn = cudnn, cutorch = cutorch, nngraph = nngrap
 function G.require(name)
   local package = packages[name]
   if package == nil then
-    fail("module '" .. tostring(name) .. "' not found: networks here have torch, nn, dpnn, nngraph, cunn, cudnn and cutorch")
+    fail("module '" .. tostring(name) .. "' not found: networks here have torch, nn, dpnn, nngraph, cunn, cudnn, cutorch, optim, image, paths, xlua and sys")
   end
   if globals_of_packages[name] then G[name] = package end
   return package

@@ -147,8 +147,13 @@ class Runtime:
             yield
         except lupa.LuaMemoryError as error:
             raise BadNetwork("The network takes more memory in Lua than it may have.") from error
-        except (lupa.LuaError, UnicodeDecodeError) as error:
+        except lupa.LuaError as error:
             raise BadNetwork(f"Lua failed: {error}.") from error
+        except UnicodeDecodeError as error:
+            # What Lua says of a name with other letters breaks off within one of them.
+            said, line = _split_line(error.object.decode(errors="replace"))
+            where = f"line {line}: " if line else ""
+            raise BadNetwork(f"{where}{said}; names in Lua are of the letters a to z, digits and _", line) from error
         finally:
             self._deadline = outer
 

@@ -212,3 +212,9 @@ def test_a_hook_that_is_called_for_ever_keeps_no_tensors() -> None:
         network.label_hook(images, torch.zeros(1))
         del images
     assert sum(reference() is not None for reference in seen) <= 20
+
+
+def test_a_name_with_other_letters_is_told_with_its_line() -> None:
+    with pytest.raises(BadNetwork, match=r"^line 2: unexpected symbol near .*names in Lua are of the letters") as fault:
+        build_lua_network("-- größe\nlocal größe = 50\nreturn function() end", NetworkParams((1, 28, 28)))
+    assert fault.value.line == 2
