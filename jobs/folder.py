@@ -61,8 +61,12 @@ class JobFolder:
     def snapshot(self, epoch: int) -> Path:
         return self.snapshots / f"snapshot_{epoch}.pt"
 
+    def snapshot_manifest(self, epoch: int) -> Path:
+        """What the snapshot's file has to be; written last, so that its presence means that the snapshot is whole."""
+        return self.snapshots / f"snapshot_{epoch}.json"
+
     def snapshot_epochs(self) -> list[int]:
-        """Epochs that have a complete snapshot, oldest first."""
+        """Epochs that have a snapshot, oldest first."""
         names = (path.stem.removeprefix("snapshot_") for path in self.snapshots.glob("snapshot_*.pt"))
         return sorted(int(name) for name in names if name.isdigit())
 
@@ -96,7 +100,12 @@ def write_whole(path: Path, content: bytes) -> None:
 def publish(temporary: Path, path: Path) -> None:
     """Give a finished, fsynced file or folder its name, and make the name survive a loss of power."""
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
     finally:

@@ -1,17 +1,23 @@
 """Snapshots: everything that a training is at one step, as tensors and plain values, written whole or not at all."""
 
 import io
-from dataclasses import asdict, dataclass
+import random
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs.errors import UserError
-from jobs.folder import JobFolder, write_whole
+from jobs.folder import JobFolder
+from jobs.training.snapshot_files import open_snapshot, write_snapshot
 
-FORMAT = 1
+FORMAT = 2
+
+# Step, loss, learning rate.
+Point = tuple[int, float, float]
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,28 @@ class Position:
         return 100 * self.step / self.total_steps
 
 
+@dataclass(frozen=True)
+class WithinEpoch:
+    """What of an epoch its step does not say."""
+
+    # The state of the generator that the epoch's crops are drawn from; None between two epochs.
+    random: Tensor | None = None
+    # Steps that belong to a group of the curve which is not full yet, and so were not told.
+    untold: list[Point] = field(default_factory=list)
+    # Whether what the epoch ends with, the validation, was done.
+    is_over: bool = True
+
+
 def save_snapshot(
-    folder: JobFolder, model: nn.Module, optimizer: Optimizer, position: Position, schedule: dict[str, Any], seed: int
+    folder: JobFolder,
+    model: nn.Module,
+    optimizer: Optimizer,
+    position: Position,
+    schedule: dict[str, Any],
+    seed: int,
+    within_epoch: WithinEpoch = WithinEpoch(),
 ) -> str:
     """Write the snapshot of the epoch that `position` is in, and return its path relative to the job folder."""
-    folder.snapshots.mkdir(exist_ok=True)
-    path = folder.snapshot(position.epoch)
     content = {
         "format": FORMAT,
         "epoch": position.epoch,
@@ -50,31 +72,66 @@ def save_snapshot(
         "schedule": schedule,
         "seed": seed,
         "random_state": random_state(),
+        "within_epoch": {
+            "random": within_epoch.random,
+            "untold": [list(point) for point in within_epoch.untold],
+            "is_over": within_epoch.is_over,
+        },
     }
     # Through memory: torch reports a full disk as an error of its own making, and the file's own write does not.
     serialised = io.BytesIO()
     torch.save(content, serialised)
-    write_whole(path, serialised.getvalue())
-    return str(path.relative_to(folder.path))
+    return write_snapshot(folder, position.epoch, position.step, serialised.getvalue())
 
 
 def load_snapshot(folder: JobFolder, epoch: int, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The snapshot of this epoch; UserError when there is none or it cannot be read."""
-    path = folder.snapshot(epoch)
-    try:
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        there_are = ", ".join(map(str, folder.snapshot_epochs())) or "none yet"
-        raise UserError(f"There is no snapshot of epoch {epoch}. There are: {there_are}.") from None
-    except Exception as error:
-        # torch, pickle and zipfile each have errors of their own for a damaged file.
-        raise UserError(f"The snapshot of epoch {epoch} cannot be read ({error}). Choose another one.") from error
+    with open_snapshot(folder, epoch) as file:
+        try:
+            content: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        except Exception as error:
+            # torch, pickle and zipfile each have errors of their own for a damaged file.
+            raise UserError(f"The snapshot of epoch {epoch} cannot be read ({error}). Choose another one.") from error
     return content
 
 
+def seed_random(seed: int) -> None:
+    """Begin the random numbers of torch, on all devices, and those that a network's own code may take from elsewhere."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    # NumPy takes 32 bits at a time.
+    np.random.seed([seed % 2**32, seed >> 32])
+
+
 def random_state() -> dict[str, Any]:
-    """The state of torch's generators, on the CPU and on the GPUs in use."""
+    """The state of all generators that a seed sets: torch's on the CPU and on the GPUs in use, Python's and NumPy's."""
     # A training on the CPU must not wake the GPUs, which others may use.
     in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     gpus: list[Tensor] = torch.cuda.get_rng_state_all() if in_use else []
-    return {"cpu": torch.get_rng_state(), "gpus": gpus}
+    version, words, gauss = random.getstate()
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)
+    return {
+        "cpu": torch.get_rng_state(),
+        "gpus": gpus,
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "words": torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
+            "place": int(numpy["state"]["pos"]),
+            "has_gauss": int(numpy["has_gauss"]),
+            "gauss": float(numpy["gauss"]),
+        },
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on with the random numbers where `random_state` was asked."""
+    # Generators take their state from the CPU, wherever the snapshot was loaded to.
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["gpus"] and torch.cuda.device_count() == len(state["gpus"]):
+        torch.cuda.set_rng_state_all([gpu.cpu() for gpu in state["gpus"]])
+    python, numpy = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    words = {"key": numpy["words"].cpu().numpy().astype(np.uint32), "pos": numpy["place"]}
+    np.random.set_state(
+        {"bit_generator": "MT19937", "state": words, "has_gauss": numpy["has_gauss"], "gauss": numpy["gauss"]}
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from jobs.errors import TrainingDiverged
 from jobs.events import EventWriter, in_words
 from jobs.time_left import TimeLeft
-from jobs.training.checkpoints import Position
+from jobs.training.checkpoints import Point, Position
 from jobs.training.usage import UsageMeter
 
 SECONDS_BETWEEN_BLOCKS = 0.25
@@ -21,9 +21,6 @@ SECONDS_OF_RATE = 10.0
 # A training of up to so many steps has a point for each; a longer one about so many points.
 MOST_POINTS = 200_000
 BLOCK = 8192
-
-# Step, loss, learning rate.
-Point = tuple[int, float, float]
 
 
 def steps_in_group(position: Position) -> int:

@@ -1,16 +1,22 @@
 """Snapshots are whole, and are read without running anything in them."""
 
+import io
+import json
 import os
 import pickle
+import random
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
-from jobs.training.checkpoints import Position, load_snapshot, save_snapshot
+from jobs.training.checkpoints import Position, load_snapshot, save_snapshot, set_random_state
+from jobs.training.snapshot_files import newest_good_snapshot, newest_step, write_snapshot
 from jobs.training.solvers import make_optimizer
 
 
@@ -32,15 +38,15 @@ def test_snapshot_holds_all_that_a_training_is(folder):
     model, file = save(folder)
     assert file == "snapshots/snapshot_2.pt"
     assert folder.snapshot_epochs() == [2]
-    drawn = torch.rand(1)
+    drawn = [torch.rand(1).item(), random.random(), np.random.random(), np.random.randn()]
     content = load_snapshot(folder, 2)
     assert torch.equal(content["model"]["weight"], model.weight)
     assert content["optimizer"]["state"][0]["momentum_buffer"].shape == (2, 3)
     assert content["schedule"] == {"lr_policy": "step"}
     assert content["position"]["epochs_done"] == 1.4
     assert content["seed"] == 5
-    torch.set_rng_state(content["random_state"]["cpu"])
-    assert torch.equal(torch.rand(1), drawn)
+    set_random_state(content["random_state"])
+    assert [torch.rand(1).item(), random.random(), np.random.random(), np.random.randn()] == drawn
 
 
 def test_last_step_of_an_epoch_belongs_to_it():
@@ -49,7 +55,7 @@ def test_last_step_of_an_epoch_belongs_to_it():
 
 def test_writing_leaves_no_halves(folder):
     save(folder)
-    assert [path.name for path in folder.snapshots.iterdir()] == ["snapshot_2.pt"]
+    assert {path.name for path in folder.snapshots.iterdir()} == {"snapshot_2.pt", "snapshot_2.json"}
 
 
 def test_absent_snapshot_says_which_there_are(folder):
@@ -73,10 +79,70 @@ class Bomb:
 def test_code_in_a_snapshot_is_not_run(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     save(folder)
-    torch.save({"model": Bomb()}, folder.snapshot(2))
+    content = io.BytesIO()
+    torch.save({"model": Bomb()}, content)
+    write_snapshot(folder, 2, 14, content.getvalue())
     with pytest.raises(UserError, match="cannot be read"):
         load_snapshot(folder, 2)
     folder.snapshot(3).write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(UserError, match="cannot be read"):
         load_snapshot(folder, 3)
     assert not Path("exploded").exists()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("damage", "file", "words"), [
+    (truncate, "snapshot_3.pt", "it has 500 bytes, and "),
+    (flip_a_bit, "snapshot_3.pt", "its content is not what was written"),
+    (Path.unlink, "snapshot_3.json", "its manifest is missing"),
+    (lambda path: path.write_bytes(path.read_bytes()[:40]), "snapshot_3.json", "its manifest cannot be read"),
+    (lambda path: path.write_text("[1, 2]"), "snapshot_3.json", "its manifest cannot be read"),
+    (lambda path: path.write_text(json.dumps({"epoch": None})), "snapshot_3.json", "its manifest cannot be read"),
+])  # fmt: skip
+def test_a_damaged_snapshot_is_passed_over_with_a_warning(
+    folder: JobFolder, damage: Callable[[Path], None], file: str, words: str
+) -> None:
+    save(folder, 14)
+    save(folder, 23)
+    newest = newest_good_snapshot(folder)
+    assert newest.manifest is not None
+    assert (newest.manifest.epoch, newest.manifest.step, newest.warnings) == (3, 23, [])
+    damage(folder.snapshots / file)
+    newest = newest_good_snapshot(folder)
+    assert newest.manifest is not None
+    assert (newest.manifest.epoch, newest.manifest.step) == (2, 14)
+    (warning,) = newest.warnings
+    assert "The snapshot of epoch 3 is damaged" in warning
+    assert words in warning
+
+
+def test_without_a_good_snapshot_there_is_none_to_go_on_from(folder: JobFolder) -> None:
+    assert newest_good_snapshot(folder).manifest is None
+    save(folder)
+    assert newest_step(folder) == 14
+    truncate(folder.snapshot(2))
+    newest = newest_good_snapshot(folder)
+    assert newest.manifest is None
+    assert len(newest.warnings) == 1
+
+
+def test_one_flipped_bit_of_the_weights_is_seen_when_a_snapshot_is_loaded(folder: JobFolder) -> None:
+    save(folder)
+    flip_a_bit(folder.snapshot(2))
+    with pytest.raises(UserError, match=r"epoch 2 cannot be read \(its content is not what was written\)"):
+        load_snapshot(folder, 2)
+
+
+def test_a_snapshot_of_an_older_version_has_no_manifest_and_can_be_tested(folder: JobFolder) -> None:
+    save(folder)
+    folder.snapshot_manifest(2).unlink()
+    assert load_snapshot(folder, 2)["seed"] == 5
