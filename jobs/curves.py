@@ -61,6 +61,11 @@ class Columns:
             array[self.size : size] = columns[name]
         self.size = size
 
+    def cut(self, step: float) -> None:
+        """Drop the rows of later steps. Who still reads what was there before keeps it: nothing is written over."""
+        self.size = int(np.searchsorted(self["step"], step, side="right"))
+        self._arrays = {name: array.copy() for name, array in self._arrays.items()}
+
 
 @dataclass
 class Average:
@@ -136,8 +141,18 @@ class Curve:
             _take_in(self.train, {name: numbers(event[name]) for name in TRAIN_COLUMNS})
         elif event["type"] == "validation":
             _take_in(self.validation, {name: numbers([event[name]]) for name in VALIDATION_COLUMNS})
+        elif event["type"] == "resumed":
+            self._go_back(float(event["step"]), float(event["told"]))
         elif event["type"] == "network":
             self.planned_steps = int(event["steps_per_epoch"]) * int(event["epochs"])
+
+    def _go_back(self, step: float, told: float) -> None:
+        """The training was taken up again after this step. What was told of later ones is void."""
+        self.train.cut(told)
+        self.validation.cut(step)
+        if self._average is not None and self._average.step > told:
+            # It is taken again from the first point on.
+            self._average = None
 
     def smoothed(self, share: float) -> Average | None:
         """The average over a share of the whole training; None where that is less than two steps."""
@@ -198,7 +213,7 @@ class Curve:
         return rows
 
     def csv(self) -> Iterator[str]:
-        """Every point that is there now, one row a step. Those never change: they can be read after the lock is free."""
+        """Every point that is there now, one row a step. Never written over, they can be read after the lock is free."""
         return _rows(
             {name: self.train[name] for name in TRAIN_COLUMNS},
             {name: self.validation[name] for name in VALIDATION_COLUMNS},

@@ -5,7 +5,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,12 +155,39 @@ def _parse(line: bytes) -> Event:
     return {"type": "message", "level": "warning", "text": f"A line of the job's events cannot be read: {line[:200]!r}"}
 
 
-def all_events(path: Path) -> Iterator[Event]:
-    """Every whole event of the log, from the first."""
+def all_events(path: Path, without: Collection[str] = (), until: int | None = None) -> Iterator[Event]:
+    """Every whole event of the log, from the first, up to byte `until`, but for those of the types `without`."""
     since = 0
     while True:
-        page = read_events(path, since)
+        page = read_events(path, since, without=without, until=until)
         yield from page.events
-        if not page.more:
+        if not page.more or page.next == until:
             return
         since = page.next
+
+
+def that_count(events: Iterable[Event]) -> list[Event]:
+    """All but what is void: told of steps that a training went back behind, when it was taken up again."""
+    counting = []
+    step = told = math.inf
+    for event in reversed(list(events)):
+        # A strange one, which pasted code may have written, is for its reader to complain of.
+        kept: Event | None = event
+        with suppress(KeyError, TypeError, IndexError):
+            if event["type"] == "resumed":
+                step, told = min(step, event["step"]), min(told, event["told"])
+            elif event["type"] == "train":
+                kept = _points_up_to(event, told)
+            elif event["type"] in ("validation", "snapshot") and event["step"] > step:
+                kept = None
+        if kept is not None:
+            counting.append(kept)
+    return counting[::-1]
+
+
+def _points_up_to(event: Event, told: float) -> Event | None:
+    if event["step"][-1] <= told:
+        return event
+    count = bisect_right(event["step"], told)
+    columns = {name: column[:count] for name, column in event.items() if isinstance(column, list)}
+    return {**event, **columns} if count else None

@@ -15,6 +15,7 @@ class JobKind:
     `title` is DIGITS's name of the job type. `category` and `label` place the kind in the menus; `url` is where its
     "new" page and its form live below `/datasets` or `/models`. `run` names, as `module:function`, what the worker
     calls with its `WorkerJob`; it is imported in the worker only. `feeds` is the kind of model that can learn from a dataset.
+    `resumes`: a worker that comes to a job which another left goes on with it from the newest snapshot that is good.
     """
 
     id: str
@@ -26,6 +27,7 @@ class JobKind:
     spec: type[JobSpec]
     run: str
     feeds: str | None = None
+    resumes: bool = False
 
 
 @cache

@@ -27,13 +27,13 @@ class TimeLeft:
     """Follows how much of `total` is done at which time, by a clock that stands still while the work does.
 
     `pauses` are the kinds of all pauses that the work will make, as for a validation: those of one kind last about as
-    long as each other.
+    long as each other. `done` was done before, in a time of which nothing is known.
     """
 
-    def __init__(self, total: int, now: float, pauses: Iterable[Hashable] = ()) -> None:
+    def __init__(self, total: int, now: float, pauses: Iterable[Hashable] = (), done: int = 0) -> None:
         self._total = total
         self._times = [now]
-        self._done = [0]
+        self._done = [done]
         self._stood = 0.0
         self._pauses_to_come = Counter(pauses)
         self._pauses: dict[Hashable, deque[float]] = {}

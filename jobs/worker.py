@@ -30,6 +30,8 @@ class WorkerJob:
     spec: JobSpec
     events: EventWriter
     stop: threading.Event = field(default_factory=threading.Event)
+    # Whether another worker was at this job before.
+    is_taken_up: bool = False
 
     def check_stop(self) -> None:
         """Raise StopRequested when the job was asked to stop. Call it where a stop leaves nothing half done."""
@@ -60,6 +62,7 @@ def run_job(folder: JobFolder, lock_descriptor: int | None = None) -> int:
 
 
 def _run_locked(folder: JobFolder) -> int:
+    is_taken_up = folder.events.exists()
     events = EventWriter(folder.events)
     stop = threading.Event()
 
@@ -73,7 +76,7 @@ def _run_locked(folder: JobFolder) -> int:
             events.write("started")
             spec = parse_spec(folder.read_spec())
             run = pkgutil.resolve_name(job_kind(spec.kind).run)
-            run(WorkerJob(folder, spec, events, stop))
+            run(WorkerJob(folder, spec, events, stop, is_taken_up))
         except StopRequested:
             events.write("stopped")
         except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends

@@ -221,4 +221,5 @@ KIND = JobKind(
     url="images/generic",
     spec=GenericImageModelSpec,
     run="jobs.training.job:train",
+    resumes=True,
 )

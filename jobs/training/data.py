@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,11 @@ def order_of_epoch(count: int, seed: int, epoch: int, shuffle: bool) -> Tensor:
     return torch.randperm(count, generator=random_of_epoch(seed, epoch)) if shuffle else torch.arange(count)
 
 
+def split(order: Tensor, batch_size: int) -> Sequence[Tensor]:
+    """Of no images there are no batches; torch has one, without images."""
+    return torch.split(order, batch_size) if len(order) else ()
+
+
 @dataclass(frozen=True)
 class ResidentImages:
     """All images and labels on the device: a batch is one gather there."""
@@ -76,7 +81,7 @@ class ResidentImages:
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
         """Raw images and labels in `order`; the last batch is smaller when the count asks for it."""
-        for indices in torch.split(order.to(self.images.device, non_blocking=True), batch_size):
+        for indices in split(order.to(self.images.device, non_blocking=True), batch_size):
             yield self.images.index_select(0, indices), self.labels.index_select(0, indices)
 
 
@@ -94,7 +99,7 @@ class StreamedImages:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
         with ThreadPoolExecutor(1, "prefetch") as prefetch:
             ahead: deque[Future[Batch]] = deque()
-            for indices in torch.split(order, batch_size):
+            for indices in split(order, batch_size):
                 ahead.append(prefetch.submit(self._gather, indices))
                 if len(ahead) > BATCHES_AHEAD:
                     yield self._on_device(ahead.popleft().result())

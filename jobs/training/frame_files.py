@@ -2,10 +2,11 @@
 
 import gzip
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.events import EventWriter
+from jobs.events import EventWriter, all_events
 from jobs.folder import JobFolder, write_whole
 
 MOST_FRAMES = 1000
@@ -24,18 +25,28 @@ class FrameFiles:
 
     A training of days must not fill the disk: when there are more than 1,000 frames, or 250 MB of them, half of them go,
     those that lie closest together. So the first and the last are always there, the others are spread over the whole
-    training, and an event {"type": "frames_dropped", "frames": [n, …]} says which are no more.
+    training, and an event {"type": "frames_dropped", "frames": [n, …]} says which are no more. So do those of `step` and
+    later ones, where a training is taken up again: it comes by there once more.
     """
 
     def __init__(
-        self, folder: JobFolder, events: EventWriter, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES
+        self,
+        folder: JobFolder,
+        events: EventWriter,
+        most_frames: int = MOST_FRAMES,
+        most_bytes: int = MOST_BYTES,
+        step: float = math.inf,
     ) -> None:
         self._folder = folder
         self._events = events
         self._most_frames = most_frames
         self._most_bytes = most_bytes
-        self._kept: list[KeptFrame] = []
-        self._next = 1 + max(_numbers(folder), default=0)
+        told = _told(folder)
+        # A number is never given again, as browsers may have kept its frame.
+        self._next = 1 + max([*_numbers(folder), *told], default=0)
+        self._kept = [frame for frame in told.values() if frame]
+        self._drop([frame for frame in self._kept if frame.step >= step])
+        self._remove_untold()
 
     def write(self, shown: dict[str, Any], **facts: Any) -> None:
         """Write a frame and tell of it: `facts` stand in the event and in the file, which also has what is `shown`."""
@@ -64,6 +75,13 @@ class FrameFiles:
         for number in gone:
             self._folder.frame(number).unlink(missing_ok=True)
 
+    def _remove_untold(self) -> None:
+        """What a worker that died had written, or half written, and not told of."""
+        told = {self._folder.frame(frame.number).name for frame in self._kept}
+        for path in self._folder.frames.glob("*"):
+            if path.name not in told:
+                path.unlink()
+
 
 def to_drop(frames: list[KeptFrame], keep: int) -> list[KeptFrame]:
     """Those to do without so that no more than `keep` and the last are left, at about equal distances in steps."""
@@ -78,6 +96,17 @@ def to_drop(frames: list[KeptFrame], keep: int) -> list[KeptFrame]:
             dropped.append(frame)
         seen.add(frame.step // apart)
     return dropped
+
+
+def _told(folder: JobFolder) -> dict[int, KeptFrame | None]:
+    """All frames that the events tell of, by number; None for one that was dropped."""
+    told: dict[int, KeptFrame | None] = {}
+    for event in all_events(folder.events, without=("train", "validation", "progress", "usage")):
+        if event["type"] == "frame":
+            told[event["frame"]] = KeptFrame(event["frame"], event["step"], event["size"])
+        elif event["type"] == "frames_dropped":
+            told |= dict.fromkeys(event["frames"])
+    return told
 
 
 def _numbers(folder: JobFolder) -> list[int]:

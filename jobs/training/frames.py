@@ -139,7 +139,8 @@ class Frames:
             seen = self._images.version()
             self._pinned = self._first_pinned()
             self._watch = PinWatch(self._images, self._executor, seen)
-            self._files = FrameFiles(self._job.folder, self._job.events)
+            assert self._position is not None
+            self._files = FrameFiles(self._job.folder, self._job.events, step=self._position.step)
             self._camera = self._new_camera()
             self._next_look = next_look
             self._take()

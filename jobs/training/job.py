@@ -22,7 +22,7 @@ from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedul
 from jobs.networks.contract import Network, is_memory_fault, network_fault
 from jobs.storage.arrays import open_split, read_mean
 from jobs.torch7.weights import load_into
-from jobs.training.checkpoints import Position, save_snapshot
+from jobs.training.checkpoints import Position, WithinEpoch, random_state, save_snapshot, seed_random, set_random_state
 from jobs.training.data import (
     ImageData,
     Preparation,
@@ -34,6 +34,8 @@ from jobs.training.data import (
 )
 from jobs.training.frames import Frames
 from jobs.training.reporting import TrainingReport
+from jobs.training.resuming import Beginning, find_beginning, restore, tell
+from jobs.training.snapshot_files import newest_step
 from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
 from jobs.training.step import CapturedStep, EagerStep, Precision, Step, may_be_recorded, precision_of
 from jobs.training.threads import ThreadChoice, TimedStep, candidates, cores, quiet_threads
@@ -45,6 +47,7 @@ class Training:
     """Everything that stays the same from the first step to the last."""
 
     job: WorkerJob
+    beginning: Beginning
     spec: GenericImageModelSpec
     seed: int
     device: torch.device
@@ -66,8 +69,11 @@ def train(job: WorkerJob) -> None:
     use_processors(device, spec.allow_tf32)
     dataset_folder = job.sibling(spec.dataset)
     dataset = read_dataset(dataset_folder)
-    seed = choose_seed(job, spec.random_seed)
-    torch.manual_seed(seed)
+    beginning = find_beginning(job, device)
+    seed = choose_seed(job, spec.random_seed if beginning.seed is None else beginning.seed)
+    seed_random(seed)
+    # Of a network that goes on, weights come from its snapshot alone.
+    pretrained = partial(take_pretrained_weights, job, spec) if beginning.snapshot is None else None
     with advice_on_memory():
         network, report = build_and_check(
             spec.custom_network,
@@ -76,13 +82,16 @@ def train(job: WorkerJob) -> None:
             spec.crop_size,
             device=device,
             framework=spec.framework,
-            load_weights=partial(take_pretrained_weights, job, spec),
+            load_weights=pretrained,
         )
-        training = prepare_training(job, spec, seed, device, network, dataset_folder, dataset)
+        training = prepare_training(job, spec, beginning, seed, device, network, dataset_folder, dataset)
         announce(training, report)
+        position = first_position(training)
+        if job.is_taken_up:
+            tell(job, beginning, position)
         data, precision = training.train_data, training.precision
         with Frames(job, spec, network, training.prepare, precision, data, dataset_folder, dataset, device) as frames:
-            go_through_epochs(training, frames)
+            go_through_epochs(training, frames, position)
 
 
 def choose_device(select_gpu: str) -> torch.device:
@@ -139,6 +148,7 @@ def take_pretrained_weights(job: WorkerJob, spec: GenericImageModelSpec, model: 
 def prepare_training(
     job: WorkerJob,
     spec: GenericImageModelSpec,
+    beginning: Beginning,
     seed: int,
     device: torch.device,
     network: Network,
@@ -152,6 +162,7 @@ def prepare_training(
     batch_size = spec.batch_size or network.train_batch_size
     return Training(
         job=job,
+        beginning=beginning,
         spec=spec,
         seed=seed,
         device=device,
@@ -239,20 +250,28 @@ def device_name(device: torch.device) -> str:
     return next(models, platform.processor() or "CPU")
 
 
-def go_through_epochs(training: Training, frames: Frames) -> None:
+def first_position(training: Training) -> Position:
+    """Where the training begins or goes on, with everything as it was there."""
+    steps = steps_in_epoch(len(training.train_data), training.batch_size)
+    position = Position(training.beginning.step, steps, steps * training.spec.train_epochs)
+    restore(training.beginning, training.network.model, training.optimizer, position)
+    return position
+
+
+def go_through_epochs(training: Training, frames: Frames, position: Position) -> None:
     """The loop."""
     spec, data, optimizer = training.spec, training.train_data, training.optimizer
-    steps = steps_in_epoch(len(data), training.batch_size)
-    position = Position(0, steps, steps * spec.train_epochs)
-    report = TrainingReport(training.job.events, position, len(data), training.device, partial(end_of_epoch, spec))
+    report = new_report(training, position)
     last_lr: float | None = None
-    for epoch in range(1, spec.train_epochs + 1):
+    for epoch in range(training.beginning.epoch(position), spec.train_epochs + 1):
         order = order_of_epoch(len(data), training.seed, epoch, spec.shuffle)
+        seen = (position.step - (epoch - 1) * position.steps_per_epoch) * training.batch_size
         random = random_of_epoch(training.seed, epoch, training.device)
+        training.beginning.set_random(random, epoch)
         training.network.model.train()
-        for raw_images, labels in data.batches(order, training.batch_size):
+        for raw_images, labels in data.batches(order[seen:], training.batch_size):
             frames.between_steps(position)
-            stop_if_asked(training, report, position)
+            stop_if_asked(training, report, position, random)
             lr = solver_learning_rate(spec.solver_type, spec, position.percent, spec.framework)
             if lr != last_lr:
                 set_learning_rate(optimizer, lr)
@@ -262,10 +281,29 @@ def go_through_epochs(training: Training, frames: Frames) -> None:
             position = replace(position, step=position.step + 1)
         frames.end_of_epoch(position)
         validates, keeps = end_of_epoch(spec, epoch)
-        if validates:
-            validate(training, position)
+        before = random_state()
+        if validates and not validate(training, position):
+            # It will be done again, from its first batch.
+            set_random_state(before)
+            snapshot(training, position, WithinEpoch(untold=report.untold(), is_over=False))
+            raise StopRequested
         if keeps:
-            snapshot(training, position)
+            snapshot(training, position, WithinEpoch(untold=report.untold()))
+
+
+def new_report(training: Training, position: Position) -> TrainingReport:
+    """What says how the training goes, from `position` on."""
+    images = len(training.train_data)
+    epochs, steps = divmod(position.step, position.steps_per_epoch)
+    return TrainingReport(
+        training.job.events,
+        position,
+        images,
+        training.device,
+        partial(end_of_epoch, training.spec),
+        images_done=epochs * images + steps * training.batch_size,
+        untold=training.beginning.untold,
+    )
 
 
 def do_step(training: Training, images: Tensor, labels: Tensor, position: Position) -> Tensor:
@@ -284,14 +322,14 @@ def step_fault(training: Training, error: BaseException, where: str) -> BadNetwo
     return BadNetwork(f"{str(fault).rstrip('.')} (in {where}).", fault.line)
 
 
-def stop_if_asked(training: Training, report: TrainingReport, position: Position) -> None:
+def stop_if_asked(training: Training, report: TrainingReport, position: Position, random: torch.Generator) -> None:
     """Between two steps: keep what was learnt, then stop."""
     if not training.job.stop.is_set():
         return
     report.finish()
-    is_kept = position.step % position.steps_per_epoch == 0 and training.job.folder.snapshot(position.epoch).exists()
-    if position.step > 0 and not is_kept:
-        snapshot(training, position)
+    if position.step > newest_step(training.job.folder):
+        is_between = position.step % position.steps_per_epoch == 0
+        snapshot(training, position, WithinEpoch(random=None if is_between else random.get_state()))
     raise StopRequested
 
 
@@ -306,18 +344,17 @@ def is_due(epoch: int, interval: int, is_last: bool) -> bool:
     return interval > 0 and (epoch % interval == 0 or is_last)
 
 
-def validate(training: Training, position: Position) -> None:
-    """The mean loss over the validation images, batch by batch as DIGITS took it."""
+def validate(training: Training, position: Position) -> bool:
+    """The mean loss over the validation images, batch by batch as DIGITS took it; False when a stop was asked before."""
     data, network = training.val_data, training.network
     if data is None:
-        return
+        return True
     total = torch.zeros((), device=training.device)
     network.model.eval()
     with torch.no_grad():
         for raw_images, labels in data.batches(torch.arange(len(data)), training.val_batch_size):
-            # A stop is met at the next step; no need to finish the validation for it.
             if training.job.stop.is_set():
-                return
+                return False
             images = training.prepare(raw_images)
             try:
                 with training.precision():
@@ -328,9 +365,12 @@ def validate(training: Training, position: Position) -> None:
                 raise step_fault(training, error, f"validation, a batch of {len(labels)}") from error
     loss = total.item() / steps_in_epoch(len(data), training.val_batch_size)
     training.job.events.write("validation", step=position.step, epoch=position.epochs_done, loss=in_words(loss))
+    return True
 
 
-def snapshot(training: Training, position: Position) -> None:
+def snapshot(training: Training, position: Position, within_epoch: WithinEpoch) -> None:
+    # What was told up to here must not be lost where the snapshot is not.
+    training.job.events.sync()
     schedule = training.spec.model_dump(include=set(LearningRateSchedule.model_fields) - {"kind"})
     file = save_snapshot(
         training.job.folder,
@@ -339,6 +379,7 @@ def snapshot(training: Training, position: Position) -> None:
         position,
         schedule,
         training.seed,
+        within_epoch,
     )
     training.job.events.write("snapshot", epoch=position.epoch, step=position.step, file=file)
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -40,7 +40,8 @@ class Points:
     group: int
     steps_per_epoch: int
     step: int = 0
-    _waiting: list[Point] = field(default_factory=list)
+    # Points of a group that is not full yet.
+    untold: list[Point] = field(default_factory=list)
 
     def add(
         self, losses: list[float], learning_rates: list[float], is_last: bool = False
@@ -64,9 +65,9 @@ class Points:
         return round(step / self.steps_per_epoch, 6)
 
     def _thinned(self, points: list[Point], is_last: bool) -> list[Point]:
-        groups = [list(group) for _, group in groupby([*self._waiting, *points], self._group_of)]
+        groups = [list(group) for _, group in groupby([*self.untold, *points], self._group_of)]
         is_open = bool(groups) and not is_last and (groups[-1][-1][0] - 1) % self.group != 0
-        self._waiting = groups.pop() if is_open else []
+        self.untold = groups.pop() if is_open else []
         return [point for group in groups for point in _extremes(group)]
 
     def _group_of(self, point: Point) -> int:
@@ -98,7 +99,8 @@ def _short(loss: float) -> float | str:
 class TrainingReport:
     """Keeps the losses on the device and reads them in blocks, so that no step waits for the device.
 
-    `end_of_epoch` says what an epoch ends with: epochs that end with the same make pauses that are alike.
+    `end_of_epoch` says what an epoch ends with: epochs that end with the same make pauses that are alike. A training
+    that goes on does so from `position`, after `images_done`, with the points that it had `untold`.
     """
 
     def __init__(
@@ -109,6 +111,8 @@ class TrainingReport:
         device: torch.device,
         end_of_epoch: Callable[[int], Hashable] = lambda epoch: None,
         clock: Callable[[], float] = time.monotonic,
+        images_done: int = 0,
+        untold: Sequence[Point] = (),
     ) -> None:
         self._events = events
         self._clock = clock
@@ -116,15 +120,15 @@ class TrainingReport:
         self._end_of_epoch = end_of_epoch
         epochs = position.total_steps // position.steps_per_epoch
         self._images_total = images * epochs
-        self._points = Points(steps_in_group(position), position.steps_per_epoch)
+        self._images_done = images_done
+        self._points = Points(steps_in_group(position), position.steps_per_epoch, position.step, list(untold))
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
         self._images_of_steps: list[int] = []
-        self._images_done = 0
         self._usage = UsageMeter(device)
         self._next_block = self._next_usage = self._clock()
-        ends = map(end_of_epoch, range(1, epochs + 1))
-        self._time_left = TimeLeft(self._images_total, self._clock(), ends)
+        ends = map(end_of_epoch, range(position.step // position.steps_per_epoch + 1, epochs + 1))
+        self._time_left = TimeLeft(self._images_total, self._clock(), ends, self._images_done)
         self._epoch_ended: float | None = None
 
     def step(self, loss: Tensor, learning_rate: float, images: int) -> None:
@@ -141,6 +145,10 @@ class TrainingReport:
             self._epoch_ended = self._clock()
         elif self._clock() >= self._next_block or len(self._learning_rates) == BLOCK:
             self.flush()
+
+    def untold(self) -> list[Point]:
+        """Points of a group that is not full yet. All steps must have been flushed."""
+        return list(self._points.untold)
 
     def finish(self) -> None:
         """Say all that there is, at the last step."""

@@ -4,8 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from io import BufferedReader
+from pathlib import Path
 from typing import Any
 
 from jobs.errors import UserError
@@ -28,10 +29,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class NewestGood:
-    """The newest snapshot that is as it was written, None where there is none, and of those after it what is wrong."""
+    """The newest snapshot that is as it was written, None where there is none; what is wrong with newer ones, by epoch."""
 
     manifest: Manifest | None
-    warnings: list[str] = field(default_factory=list)
+    damaged: dict[int, str]
 
 
 def write_snapshot(folder: JobFolder, epoch: int, step: int, content: bytes) -> str:
@@ -69,14 +70,21 @@ def open_snapshot(folder: JobFolder, epoch: int) -> Iterator[BufferedReader]:
 
 def newest_good_snapshot(folder: JobFolder) -> NewestGood:
     """The newest snapshot that matches its manifest. Reads it, and all that are newer, to the end."""
-    warnings: list[str] = []
+    damaged: dict[int, str] = {}
     for epoch in reversed(folder.snapshot_epochs()):
         with folder.snapshot(epoch).open("rb") as file:
             fault = _fault(folder, epoch, file)
         if fault is None:
-            return NewestGood(_read_manifest(folder, epoch), warnings)
-        warnings.append(f"The snapshot of epoch {epoch} is damaged ({fault}) and was passed over.")
-    return NewestGood(None, warnings)
+            return NewestGood(_read_manifest(folder, epoch), damaged)
+        damaged[epoch] = f"The snapshot of epoch {epoch} is damaged: {fault}."
+    return NewestGood(None, damaged)
+
+
+def set_aside(folder: JobFolder, epoch: int) -> Path:
+    """Take a damaged snapshot out of the way of one that is to come, and keep it for who wants to look."""
+    folder.snapshot_manifest(epoch).unlink(missing_ok=True)
+    path = folder.snapshot(epoch)
+    return path.rename(path.with_name(f"{path.name}.damaged"))
 
 
 def newest_step(folder: JobFolder) -> int:

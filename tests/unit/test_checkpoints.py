@@ -115,14 +115,13 @@ def test_a_damaged_snapshot_is_passed_over_with_a_warning(
     save(folder, 23)
     newest = newest_good_snapshot(folder)
     assert newest.manifest is not None
-    assert (newest.manifest.epoch, newest.manifest.step, newest.warnings) == (3, 23, [])
+    assert (newest.manifest.epoch, newest.manifest.step, newest.damaged) == (3, 23, {})
     damage(folder.snapshots / file)
     newest = newest_good_snapshot(folder)
     assert newest.manifest is not None
     assert (newest.manifest.epoch, newest.manifest.step) == (2, 14)
-    (warning,) = newest.warnings
-    assert "The snapshot of epoch 3 is damaged" in warning
-    assert words in warning
+    assert list(newest.damaged) == [3]
+    assert newest.damaged[3].startswith(f"The snapshot of epoch 3 is damaged: {words}")
 
 
 def test_without_a_good_snapshot_there_is_none_to_go_on_from(folder: JobFolder) -> None:
@@ -132,7 +131,7 @@ def test_without_a_good_snapshot_there_is_none_to_go_on_from(folder: JobFolder) 
     truncate(folder.snapshot(2))
     newest = newest_good_snapshot(folder)
     assert newest.manifest is None
-    assert len(newest.warnings) == 1
+    assert list(newest.damaged) == [2]
 
 
 def test_one_flipped_bit_of_the_weights_is_seen_when_a_snapshot_is_loaded(folder: JobFolder) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jobs.events import that_count
 from jobs.summaries import Summary, apply_event
 
 
@@ -28,3 +29,28 @@ def test_a_training_that_never_had_a_number_has_no_curve_to_draw() -> None:
     summary = told({"type": "train", "loss": ["nan", "nan"]})
     assert summary["loss (train)"]["last"] == "nan"
     assert "sparkline" not in summary
+
+
+def test_what_was_told_of_steps_that_come_again_does_not_count() -> None:
+    def train(step: list[int], loss: list[float]) -> dict[str, Any]:
+        return {"type": "train", "step": step, "epoch": step, "loss": loss}
+
+    def snapshot(step: int) -> dict[str, Any]:
+        return {"type": "snapshot", "step": step, "epoch": step}
+
+    events = [train([1, 2, 3], [9.0, 8.0, 7.0]), snapshot(2), {"type": "validation", "step": 2, "loss": 5.0},
+              train([4, 5], [0.5, "nan"]), {"type": "validation", "step": 5, "loss": 0.1}, snapshot(5),
+              {"type": "resumed", "step": 4, "epoch": 4, "told": 4}, train([5, 6], [99.0, 0.25]),
+              {"type": "resumed", "step": 2, "epoch": 2, "told": 2}, train([3], [6.0])]  # fmt: skip
+    counting = that_count(events)
+    assert [step for event in counting if event["type"] == "train" for step in event["step"]] == [1, 2, 3]
+    summary = told(*counting)
+    assert summary["loss (train)"] == {"last": 6.0, "min": 6.0, "max": 9.0}
+    assert summary["loss (val)"] == {"last": 5.0, "min": 5.0, "max": 5.0}
+    assert summary["sparkline"]["losses"] == [9.0, 8.0, 6.0]
+    assert summary["snapshots"] == [2]
+
+
+def test_strange_events_are_left_to_who_reads_them() -> None:
+    strange: list[dict[str, Any]] = [{"type": "train"}, {"type": "validation", "step": "x"}, {"type": "resumed"}]
+    assert that_count([*strange, {"type": "resumed", "step": 0, "epoch": 0, "told": 0}])[:3] == strange

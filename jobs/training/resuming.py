@@ -1,0 +1,109 @@
+"""How a training goes on that was left: by an abort, a crash of its worker, or one of the machine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from jobs.errors import UserError
+from jobs.folder import JobFolder
+from jobs.training.checkpoints import Point, Position, load_snapshot, set_random_state
+from jobs.training.snapshot_files import newest_good_snapshot, set_aside
+from jobs.worker import WorkerJob
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a training begins: at its first step, or at a snapshot's."""
+
+    snapshot: dict[str, Any] | None = None
+
+    @property
+    def seed(self) -> int | None:
+        return None if self.snapshot is None else int(self.snapshot["seed"])
+
+    @property
+    def step(self) -> int:
+        return 0 if self.snapshot is None else int(self.snapshot["position"]["step"])
+
+    @property
+    def untold(self) -> list[Point]:
+        """Points of the curve that the snapshot holds and no event."""
+        points = [] if self.snapshot is None else self.snapshot["within_epoch"]["untold"]
+        return [(step, loss, rate) for step, loss, rate in points]
+
+    def epoch(self, position: Position) -> int:
+        """The epoch to go on with; one whose steps are all done, where its validation is not."""
+        is_over = self.snapshot is None or bool(self.snapshot["within_epoch"]["is_over"])
+        return position.step // position.steps_per_epoch + 1 if is_over else position.epoch
+
+    def set_random(self, generator: torch.Generator, epoch: int) -> None:
+        """Put the generator of this epoch where the snapshot left it, if it was taken in the middle of this epoch."""
+        if self.snapshot is None or self.snapshot["epoch"] != epoch:
+            return
+        state = self.snapshot["within_epoch"]["random"]
+        if state is not None:
+            generator.set_state(state.cpu())
+
+
+def find_beginning(job: WorkerJob, device: torch.device) -> Beginning:
+    """The newest good snapshot that an earlier worker left. Those that are damaged are said, and set aside."""
+    _remove_half_snapshots(job.folder)
+    newest = newest_good_snapshot(job.folder)
+    for epoch, sentence in newest.damaged.items():
+        aside = set_aside(job.folder, epoch).relative_to(job.folder.path)
+        text = f"{sentence} The training goes on without it; it is kept as {aside}."
+        print(text)
+        job.events.write("message", level="warning", text=text)
+    if newest.manifest is None:
+        return Beginning()
+    return Beginning(load_snapshot(job.folder, newest.manifest.epoch, device))
+
+
+def _remove_half_snapshots(folder: JobFolder) -> None:
+    for path in folder.snapshots.glob(".*.tmp"):
+        path.unlink()
+
+
+def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+    """Make everything what it was when the snapshot was taken. Nothing may draw random numbers between this and the
+    first step."""
+    snapshot = beginning.snapshot
+    if snapshot is None:
+        return
+    epoch, steps = snapshot["epoch"], snapshot["position"]["steps_per_epoch"]
+    if steps != position.steps_per_epoch:
+        raise UserError(
+            f"The snapshot of epoch {epoch} is of a training with {steps} steps an epoch, and this one has "
+            f"{position.steps_per_epoch}: the dataset or the network is another. Clone the job to begin anew."
+        )
+    try:
+        model.load_state_dict(snapshot["model"])
+        optimizer.load_state_dict(snapshot["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"The snapshot of epoch {epoch} does not fit the network: its text made another one then. "
+            "The log has the details. Clone the job to begin anew."
+        ) from error
+    set_random_state(snapshot["random_state"])
+
+
+def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
+    """Say after which step everything is told anew: what was told of later steps before is void.
+
+    So are points of the curve after the step `told`: those of a group that was not full are told together with its rest.
+    """
+    told = min([position.step, *(step - 1 for step, _, _ in beginning.untold)])
+    job.events.write("resumed", step=position.step, epoch=position.epochs_done, told=told)
+    if beginning.snapshot is None:
+        text = "Taken up again from the beginning: there is no snapshot to go on from."
+    else:
+        # The worker before may have died before it could tell of it.
+        epoch = beginning.snapshot["epoch"]
+        file = str(job.folder.snapshot(epoch).relative_to(job.folder.path))
+        job.events.write("snapshot", epoch=epoch, step=position.step, file=file)
+        text = f"Taken up again after step {position.step:,}, from the snapshot of epoch {epoch}."
+    print(text)
+    job.events.write("message", level="info", text=text)
