@@ -16,8 +16,12 @@ from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 
 
-def start_worker(folder: JobFolder, device: str | None, launcher: Launcher | None = None) -> ChildProcess:
+def start_worker(
+    folder: JobFolder, device: str | None, launcher: Launcher | None = None, ending_before: str | None = None
+) -> ChildProcess:
     """Start the worker of a job. It inherits the job's lock, so that there is no moment in which nobody holds it.
+
+    It is told how the worker before it ended, if that was a crash.
 
     `launcher` may have a process with torch ready, for jobs that need it. Raises EnvironmentFault when another worker
     holds the lock, or when no process can be started.
@@ -28,7 +32,8 @@ def start_worker(folder: JobFolder, device: str | None, launcher: Launcher | Non
     start = start_process if launcher is None else launcher.start
     with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
         environment = child_environment(folder.path, device)
-        order = Order("jobs.worker", (str(folder.path),), folder.path, environment, (lock.fileno(),))
+        after = (f"--after={ending_before}",) if ending_before else ()
+        order = Order("jobs.worker", (*after, str(folder.path)), folder.path, environment, (lock.fileno(),))
         return start(order, nothing.fileno(), log.fileno(), log.fileno())
 
 

@@ -14,15 +14,16 @@ from typing import Any
 
 from jobs.children import ChildProcess, Launcher, signal_group
 from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
-from jobs.events import Event, EventPage, read_events
+from jobs.events import Event, EventPage, all_events, read_events, that_count
 from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import job_kind
 from jobs.resources import Resources
 from jobs.specs import JobSpec
-from jobs.statuses import Status
+from jobs.statuses import RESUMABLE, Status
 from jobs.store import JobRecord, Store
-from jobs.summaries import apply_event
+from jobs.summaries import apply_event, begun_anew
+from jobs.training.snapshot_files import newest_good_snapshot, newest_step
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,9 @@ POLL_SECONDS = 0.1
 # Jobs that wait are looked through this often though nothing has changed: somebody may have removed a folder by hand.
 SECONDS_BETWEEN_LOOKS_AT_QUEUE = 10.0
 STOP_GRACE_SECONDS = 20.0
+
+# A training whose worker crashes is taken up again, but not for ever where it does so each time.
+MOST_CRASHES_AT_ONE_PLACE = 3
 
 OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
 
@@ -151,6 +155,27 @@ class Scheduler:
             if child.kill_at is None:
                 child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
 
+    def resume(self, job_id: str) -> None:
+        """Queue a training that was stopped or failed once more. Its worker goes on from the newest good snapshot."""
+        job = self._store.get(job_id)
+        # Without taking a turn: snapshots are read to their end for it.
+        self._refuse_to_resume(job)
+        with self._turn:
+            if not self._queue_again(job, job.summary):
+                raise Refused(f'Cannot resume "{job.name}": it is being resumed or deleted already.')
+        self._wake.set()
+
+    def _refuse_to_resume(self, job: JobRecord) -> None:
+        """Raise Refused, with what to do instead, where there is nothing to go on with."""
+        if job.status not in RESUMABLE:
+            raise Refused(f'Cannot resume "{job.name}": it is {job.status}. What was aborted or failed can be resumed.')
+        if not job_kind(job.kind).resumes:
+            raise Refused(f'Cannot resume "{job.name}": only trainings can go on. Clone the job to begin anew.')
+        newest = newest_good_snapshot(self.folder(job.id))
+        if newest.manifest is None:
+            found = " ".join(newest.damaged.values()) or "It has left no snapshot to go on from."
+            raise Refused(f'Cannot resume "{job.name}". {found} Clone the job to begin anew.')
+
     def delete(self, job_id: str) -> None:
         """Forget a job and remove its folder. Refused while it runs, and while other jobs read it."""
         with self._turn:
@@ -271,12 +296,22 @@ class Scheduler:
             page = read_events(self.folder(job.id).events, offset)
             if not page.events:
                 return summary
-            for event in page.events:
-                self._apply(job.id, summary, event)
+            if any(event["type"] == "resumed" for event in page.events):
+                summary = self._summary_up_to(job.id, page.next)
+            else:
+                for event in page.events:
+                    self._apply(job.id, summary, event)
             self._store.record_events(job.id, page.since, page.next, summary)
             self.listeners.tell_events(job.id, page)
             self.listeners.tell_change(job.id, "progress")
             offset = page.next
+
+    def _summary_up_to(self, job_id: str, end: int) -> dict[str, Any]:
+        """The summary of all events before this byte that count: what a fold has taken in it cannot give back."""
+        summary: dict[str, Any] = {}
+        for event in that_count(all_events(self.folder(job_id).events, until=end)):
+            self._apply(job_id, summary, event)
+        return summary
 
     @staticmethod
     def _apply(job_id: str, summary: dict[str, Any], event: Event) -> None:
@@ -288,6 +323,7 @@ class Scheduler:
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
         returncode = child.process.returncode if child.process else None
+        words = child.process.words_before_order() if child.process else None
         outcome = summary.get("outcome")
         if outcome is not None:
             status, cause = OUTCOMES[outcome], summary.get("cause")
@@ -299,11 +335,40 @@ class Scheduler:
             status = Status.ABORTED
         else:
             killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
-            words = child.process.words_before_order() if child.process else None
             status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory, words)
+            # What ended by itself, or had not even begun, would only do so again.
+            has_crashed = words is None and (returncode is None or returncode < 0)
+            if has_crashed and job_kind(job.kind).resumes:
+                crashes, step = self._crashes(job)
+                if crashes <= MOST_CRASHES_AT_ONE_PLACE and self._queue_again(
+                    job, summary, cause=cause, crashes=crashes, crashed_after_step=step
+                ):
+                    del self._children[job.id]
+                    return
+                cause = f"{cause} {_in_vain(step)}"
         if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
             self.listeners.tell_change(job.id, "status")
         del self._children[job.id]
+
+    def _crashes(self, job: JobRecord) -> tuple[int, int]:
+        """How often the worker has crashed now without a new snapshot in between, and the step of the newest one."""
+        step = newest_step(self.folder(job.id))
+        return (job.crashes if job.crashed_after_step == step else 0) + 1, step
+
+    def _queue_again(self, job: JobRecord, summary: dict[str, Any], cause: str | None = None, crashes: int = 0,
+                     crashed_after_step: int = 0) -> bool:  # fmt: skip
+        moved = self._store.queue_again(
+            job.id,
+            job.status,
+            time.time(),
+            begun_anew(summary),
+            cause=cause,
+            crashes=crashes,
+            crashed_after_step=crashed_after_step,
+        )
+        if moved:
+            self.listeners.tell_change(job.id, "status")
+        return moved
 
     def _try_to_start(self, job: JobRecord, running: list[JobRecord]) -> None:
         """Start the job if nothing is in its way; if so, it joins those that are `running`."""
@@ -326,7 +391,7 @@ class Scheduler:
         try:
             # A dataset job needs no torch, and starts faster without it.
             launcher = self._launcher if job.family == "model" else None
-            process = start_worker(self.folder(job.id), device, launcher)
+            process = start_worker(self.folder(job.id), device, launcher, job.cause)
         except (EnvironmentFault, OSError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
@@ -380,3 +445,11 @@ class Scheduler:
         pid = child.process.pid if child.process else lock_holder(self.folder(job_id).lock)
         if pid is not None:
             signal_group(pid, number)
+
+
+def _in_vain(step: int) -> str:
+    place = f"after the snapshot of step {step:,}" if step else "before its first snapshot"
+    return (
+        f"It was taken up again {MOST_CRASHES_AT_ONE_PLACE} times, and ended so each time at the same place, {place}. "
+        "See to the cause, then resume it or clone the job."
+    )

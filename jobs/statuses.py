@@ -21,4 +21,6 @@ class Status(StrEnum):
         return {Status.RUNNING: "info", Status.DONE: "success", Status.ERROR: "danger"}.get(self, "warning")
 
 
+# From which a job may be taken up again.
+RESUMABLE = (Status.ABORTED, Status.ERROR)
 ACTIVE = (Status.INITIALIZED, Status.WAITING, Status.RUNNING)

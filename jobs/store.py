@@ -45,6 +45,9 @@ MIGRATIONS = (
     "CREATE INDEX jobs_by_family ON jobs (family, created, id, status);",
     # In whose language the network of a model is written; there was one. NULL for datasets.
     "ALTER TABLE jobs ADD COLUMN framework TEXT; UPDATE jobs SET framework = 'pytorch' WHERE family = 'model';",
+    # How often the worker of a training crashed with its newest snapshot of one step, and which.
+    "ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0; "
+    "ALTER TABLE jobs ADD COLUMN crashed_after_step INTEGER NOT NULL DEFAULT 0;",
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
@@ -71,6 +74,8 @@ class JobRecord:
     event_offset: int
     summary: dict[str, Any]
     framework: str | None
+    crashes: int
+    crashed_after_step: int
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ class Store:
 
     def move(self, job_id: str, before: Status, after: Status, now: float, *, cause: str | None = None,
              line: int | None = None, device: str | None = None) -> bool:  # fmt: skip
-        """Change the status if it still is `before`; whether it was. The only way that a status changes."""
+        """Change the status if it still is `before`; whether it was. With `queue_again` the only way that a status changes."""
         with self._transaction() as connection:
             changed = connection.execute(
                 "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ? WHERE id = ? AND status = ?",
@@ -260,6 +265,20 @@ class Store:
             ).rowcount
             if changed:
                 connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, after, now))
+        return bool(changed)
+
+    def queue_again(self, job_id: str, before: Status, now: float, summary: dict[str, Any], *, cause: str | None = None,
+                    crashes: int = 0, crashed_after_step: int = 0) -> bool:  # fmt: skip
+        """Let a job that was begun wait once more, if its status still is `before`; whether it was. At once with its new
+        summary: what the old one says of its end must not be taken for the next one's."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = NULL, device = NULL, summary = ?, crashes = ?, "
+                "crashed_after_step = ? WHERE id = ? AND status = ?",
+                (Status.WAITING, cause, json.dumps(summary), crashes, crashed_after_step, job_id, before),
+            ).rowcount
+            if changed:
+                connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.WAITING, now))
         return bool(changed)
 
     def record_events(self, job_id: str, since: int, offset: int, summary: dict[str, Any]) -> None:

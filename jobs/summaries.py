@@ -7,6 +7,7 @@ from jobs.events import Event
 
 Summary = dict[str, Any]
 SPARKLINE_POINTS = 60
+OF_AN_END = ("outcome", "cause", "line", "seconds_left")
 
 
 def apply_event(summary: Summary, event: Event) -> None:
@@ -16,8 +17,13 @@ def apply_event(summary: Summary, event: Event) -> None:
         apply(summary, event)
 
 
+def begun_anew(summary: Summary) -> Summary:
+    """The summary of a job that goes on, without what it says of its end."""
+    return {key: value for key, value in summary.items() if key not in OF_AN_END}
+
+
 def _started(summary: Summary, event: Event) -> None:
-    for key in ("outcome", "cause", "line", "seconds_left"):
+    for key in OF_AN_END:
         summary.pop(key, None)
 
 

@@ -1,8 +1,9 @@
-"""The process that does a job: `python -P -m jobs.worker FOLDER [DESCRIPTOR OF ITS LOCK]`.
+"""The process that does a job: `python -P -m jobs.worker [--after=HOW THE ONE BEFORE ENDED] FOLDER [DESCRIPTOR OF ITS LOCK]`.
 
 It holds the job's lock while it lives, writes only inside the job's folder, and says everything through `events.jsonl`.
 """
 
+import argparse
 import os
 import pkgutil
 import signal
@@ -30,8 +31,9 @@ class WorkerJob:
     spec: JobSpec
     events: EventWriter
     stop: threading.Event = field(default_factory=threading.Event)
-    # Whether another worker was at this job before.
+    # Whether another worker was at this job before, and how that ended, in words, if it did not say so itself.
     is_taken_up: bool = False
+    ending_before: str = ""
 
     def check_stop(self) -> None:
         """Raise StopRequested when the job was asked to stop. Call it where a stop leaves nothing half done."""
@@ -43,10 +45,11 @@ class WorkerJob:
         return JobFolder(self.folder.path.parent / job_id)
 
 
-def run_job(folder: JobFolder, lock_descriptor: int | None = None) -> int:
+def run_job(folder: JobFolder, lock_descriptor: int | None = None, ending_before: str = "") -> int:
     """Do the job of `folder` from its first event to its last; the exit status of the process.
 
-    `lock_descriptor` is the job's lock, already held, that the server handed over at the start.
+    `lock_descriptor` is the job's lock, already held, that the server handed over at the start. `ending_before` says how
+    the worker ended that this one comes after.
     """
     if lock_descriptor is None:
         lock = take_lock(folder.lock)
@@ -58,10 +61,10 @@ def run_job(folder: JobFolder, lock_descriptor: int | None = None) -> int:
         lock = os.fdopen(lock_descriptor, "ab")
     with lock:
         sign_lock(lock)
-        return _run_locked(folder)
+        return _run_locked(folder, ending_before)
 
 
-def _run_locked(folder: JobFolder) -> int:
+def _run_locked(folder: JobFolder, ending_before: str) -> int:
     is_taken_up = folder.events.exists()
     events = EventWriter(folder.events)
     stop = threading.Event()
@@ -76,7 +79,7 @@ def _run_locked(folder: JobFolder) -> int:
             events.write("started")
             spec = parse_spec(folder.read_spec())
             run = pkgutil.resolve_name(job_kind(spec.kind).run)
-            run(WorkerJob(folder, spec, events, stop, is_taken_up))
+            run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before))
         except StopRequested:
             events.write("stopped")
         except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
@@ -112,7 +115,12 @@ def _log_trace(error: Exception) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    return run_job(JobFolder(Path(arguments[0])), *map(int, arguments[1:]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--after", default="")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("lock", type=int, nargs="?")
+    given = parser.parse_args(arguments)
+    return run_job(JobFolder(given.folder), given.lock, given.after)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a person can do with any job: follow, rename, annotate, clone, abort, delete."""
+"""What a person can do with any job: follow, rename, annotate, clone, abort, resume, delete."""
 
 import re
 from collections.abc import Callable
@@ -136,6 +136,14 @@ def abort_one(job_id: str) -> ResponseReturnValue:
     """`to_delete=1`: only if the job can be deleted then, because no other job reads it."""
     services().scheduler.abort(job_id, to_delete=request.form.get("to_delete") == "1")
     return _sentence("Job aborted.")
+
+
+@blueprint.post("/jobs/<job_id>/resume")
+@blueprint.post("/models/<job_id>/resume")
+def resume(job_id: str) -> ResponseReturnValue:
+    """Queue a training that was aborted or failed once more; it goes on from its newest good snapshot."""
+    services().scheduler.resume(job_id)
+    return _sentence("Job resumed.")
 
 
 @blueprint.delete("/jobs")

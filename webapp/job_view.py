@@ -11,7 +11,9 @@ from flask import url_for
 from jobs.errors import NoSuchJob
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
+from jobs.statuses import RESUMABLE
 from jobs.store import JobRecord, ListedJob
+from jobs.training.snapshot_files import newest_step
 from webapp.services import services
 
 
@@ -81,6 +83,12 @@ class JobView:
         return self.record.status.is_running
 
     @property
+    def can_resume(self) -> bool:
+        """Whether it is worth a try to resume it: its snapshots are looked into only then."""
+        record = self.record
+        return record.status in RESUMABLE and job_kind(record.kind).resumes and newest_step(self.folder) > 0
+
+    @property
     def created(self) -> float:
         return self.record.created
 
@@ -147,6 +155,7 @@ def status_of(job: JobView) -> dict[str, Any]:
         "cause": job.cause,
         "line": job.line,
         "running": job.running,
+        "can_resume": job.can_resume,
         "waits_for": job.waits_for,
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,

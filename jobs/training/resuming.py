@@ -105,5 +105,7 @@ def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
         file = str(job.folder.snapshot(epoch).relative_to(job.folder.path))
         job.events.write("snapshot", epoch=epoch, step=position.step, file=file)
         text = f"Taken up again after step {position.step:,}, from the snapshot of epoch {epoch}."
+    level = "warning" if job.ending_before else "info"
+    text = f"{job.ending_before} {text}".strip()
     print(text)
-    job.events.write("message", level="info", text=text)
+    job.events.write("message", level=level, text=text)

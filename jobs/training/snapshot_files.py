@@ -89,8 +89,10 @@ def set_aside(folder: JobFolder, epoch: int) -> Path:
 
 def newest_step(folder: JobFolder) -> int:
     """The step of the newest snapshot by the manifests alone; 0 where there is none. Costs little."""
-    steps = [manifest.step for epoch in folder.snapshot_epochs() if (manifest := _read_manifest(folder, epoch))]
-    return max(steps, default=0)
+    for epoch in reversed(folder.snapshot_epochs()):
+        if manifest := _read_manifest(folder, epoch):
+            return manifest.step
+    return 0
 
 
 def _fault(folder: JobFolder, epoch: int, file: BufferedReader) -> str | None:

@@ -99,7 +99,7 @@ function confirmBulk(el, action, names) {
   const what = `${count(names.length)} job${names.length === 1 ? "" : "s"}`;
   const more = names.length - NAMES_SHOWN;
   setText(role(dialog, "confirm-title"), action === "delete" ? `Delete ${what}?` : `Abort ${what}?`);
-  setText(role(dialog, "confirm-text"), action === "delete" ? "Their folders and everything in them go for good." : "They stop after the step they are at. They cannot go on later.");
+  setText(role(dialog, "confirm-text"), action === "delete" ? "Their folders and everything in them go for good." : "They stop after the step they are at. Trainings can be resumed later, datasets cannot.");
   role(dialog, "confirm-names").replaceChildren(...names.slice(0, NAMES_SHOWN).map((name) => h("li", null, name)), more > 0 ? h("li", { class: "more" }, `and ${count(more)} more`) : "");
   setText(role(dialog, "confirm-yes"), action === "delete" ? "Delete" : "Abort");
   return confirmed(dialog);

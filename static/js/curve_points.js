@@ -93,8 +93,18 @@ export function curvePoints() {
       train = joined(whole, live);
       validation = joined(taken(VALIDATION, answer.validation), lateValidations);
       for (const name of Object.keys(counts)) counts[name] = Math.max(counts[name], answer[name]);
+      counts.points = Math.max(counts.points, answer.points + live.step.length);
+      counts.validation_points = Math.max(counts.validation_points, answer.validation_points + lateValidations.step.length);
       known.first = answer.first[0] ?? known.first;
       detail = null;
+    },
+    /** The training goes on at an earlier step. What is held may be void; the server is asked for what stands. */
+    forget() {
+      train = empty(TRAIN);
+      validation = empty(VALIDATION);
+      [detail, average] = [null, null];
+      for (const name of Object.keys(counts)) counts[name] = 0;
+      known.first = null;
     },
     /** Finer points of a range of epochs. */
     takeDetail: (answer) => (detail = { train: taken(TRAIN, answer.train), validation: taken(VALIDATION, answer.validation) }),

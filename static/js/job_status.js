@@ -45,6 +45,7 @@ export function jobStatus(page) {
     badge.className = `status status-${status.status.toLowerCase()}`;
     setText(badge, status.status);
     role(page, "abort").hidden = !running;
+    role(page, "resume").hidden = !status.can_resume;
     const failure = role(page, "failure");
     failure.hidden = !status.cause;
     setText(role(page, "cause"), status.cause ?? "");

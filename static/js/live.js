@@ -13,7 +13,7 @@ const PASSING = "progress,usage";
  * Calls `onEvents(events)` with all events from the first on, and `onStatus(status)` when the job's status changed.
  * The offset says what was applied; a socket message that does not continue at it makes us fetch the gap.
  * `loadCurve()` fetches the curve before, thinned, and answers the byte up to which it has told: events before that
- * come without its points.
+ * come without its points, and `onEvents` gets true for them: what they say of the curve is told already.
  */
 export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
   const socket = connect();
@@ -51,7 +51,7 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
         answer = await get(`/jobs/${jobId}/events?since=${offset}${early}`, { signal: AbortSignal.timeout(10_000) });
         heard(!socket.connected);
         offset = answer.next;
-        if (answer.events.length) onEvents(answer.events);
+        if (answer.events.length) onEvents(answer.events, early !== "");
       } while (answer.more || askAgain);
       takeStatus(answer.status);
     } catch (error) {
@@ -75,7 +75,7 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
       return;
     }
     offset = message.next;
-    onEvents(message.events);
+    onEvents(message.events, false);
   });
   socket.on("job update", (message) => {
     if (message.job_id !== jobId) return;

@@ -16,6 +16,7 @@ const SERIES = {
   validation: { index: 2, label: "Validation", colour: "--series-validation", dash: [6, 4], points: true, width: 2 },
 };
 const OUTLIERS_STAY_FRESH = 5000;
+const BETWEEN_RELOADS = 2000;
 
 export function lossCurves(page) {
   const el = role(page, "curves");
@@ -31,10 +32,17 @@ export function lossCurves(page) {
   const buckets = () => Math.min(5000, Math.max(200, role(el, "loss-chart").clientWidth));
   const ask = (range) => get(`/models/${page.dataset.jobId}/curve.json?${new URLSearchParams({ buckets: buckets(), smoothing: SMOOTHING[state.smoothing], ...range })}`, { signal: AbortSignal.timeout(20_000) });
 
+  let timesBack = 0;
   async function load() {
     points.asking();
     try {
-      const answer = await ask({});
+      let answer;
+      let before;
+      do {
+        // An answer from before the training went back would bring void points again.
+        before = timesBack;
+        answer = await ask({});
+      } while (before !== timesBack);
       points.takeWhole(answer);
       if (!state.zoom.x) state.outliers = answer.outliers;
       return answer.next;
@@ -69,6 +77,21 @@ export function lossCurves(page) {
       state.problem = `Finer points could not be fetched: ${error.message}`;
     }
     draw();
+  }
+  /** The training was taken up again at an earlier step. */
+  function goBack() {
+    timesBack += 1;
+    points.forget();
+    averageAskedAt = 0;
+    state.outliers = null;
+    zoomTo({ x: null, y: null });
+    reload();
+  }
+  /** Until it succeeds: what is held is not the whole curve. */
+  async function reload() {
+    const mine = timesBack;
+    await refine();
+    if (state.problem && mine === timesBack) setTimeout(reload, BETWEEN_RELOADS);
   }
   const refineSoon = debounced(refine, 120);
   const freshenOutliers = throttled(() => state.clip && refine(), OUTLIERS_STAY_FRESH);
@@ -226,6 +249,7 @@ export function lossCurves(page) {
       if (points.counts.points) large.openIfAsked();
       return next;
     },
+    goBack,
     latestEpoch: () => points.latest().epoch,
     addTraining: points.addTraining,
     addValidation: points.addValidation,

@@ -5,13 +5,24 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
-from jobs.folder import JobFolder
+import pytest
+
+from jobs.errors import Refused
+from jobs.events import all_events
+from jobs.folder import JobFolder, lock_holder
+from jobs.models.generic_image import GenericImageModelSpec
+from jobs.resources import Resources
+from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
+from jobs.statuses import Status
+from jobs.store import JobRecord, Store
 from jobs.worker import WorkerJob
 from tests.conftest import until
-from tests.unit.digits_jobs import events_of, make_dataset, model_job
+from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from tests.unit.test_resuming import NETWORK, told, weights
 
 KILLS = 6
@@ -22,8 +33,7 @@ OPTIONS = {"custom_network": NETWORK, "crop_size": 20, "use_mean": "pixel", "tra
 def start(folder: JobFolder) -> subprocess.Popen[bytes]:
     with folder.log.open("ab") as log:
         command = [sys.executable, "-P", "-m", "jobs.worker", str(folder.path)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
 
 def kill_after(job: WorkerJob, worker: subprocess.Popen[bytes], steps: int, seconds: float) -> bool:
@@ -65,3 +75,173 @@ def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path
     frames = [event["frame"] for event in events_of(killed, "frame")]
     assert len(frames) == len(set(frames))
     assert not list(killed.folder.path.rglob("*.tmp"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """With a dataset that is done."""
+    make_dataset(tmp_path)
+    store = Store(tmp_path / "store.sqlite")
+    store.add(DATASET, "generic-image-dataset", "dataset", "Digits", "", 1.0, None)
+    for before, after in pairwise((Status.INITIALIZED, Status.WAITING, Status.RUNNING, Status.DONE)):
+        assert store.move(DATASET, before, after, 2.0)
+    return store
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, store: Store) -> Iterator[Scheduler]:
+    """A scheduler whose rounds the test does itself."""
+    scheduler = Scheduler(tmp_path, store, Resources())
+    yield scheduler
+    for job in store.active():
+        scheduler.abort(job.id)
+
+    def ended() -> bool:
+        scheduler.poll()
+        return not store.active()
+
+    until(ended, 40, "no job runs any more")
+
+
+def submit(scheduler: Scheduler, **changes: object) -> str:
+    values = {**OPTIONS, "model_name": "Model", "dataset": DATASET, "random_seed": 1, **changes}
+    return scheduler.submit(GenericImageModelSpec.model_validate(values))
+
+
+def polled(scheduler: Scheduler, store: Store, job_id: str, look: Callable[[JobRecord], object]) -> JobRecord:
+    """The job as soon as it looks so."""
+
+    def seen() -> JobRecord | None:
+        scheduler.poll()
+        job = store.get(job_id)
+        return job if look(job) else None
+
+    found = until(seen, 60, "the job is so")
+    assert found is not None
+    return found
+
+
+def has_snapshot(job: JobRecord) -> bool:
+    return job.status is Status.RUNNING and bool(job.summary.get("snapshots"))
+
+
+def has_ended(job: JobRecord) -> bool:
+    return not job.status.is_running
+
+
+def kill(scheduler: Scheduler, job_id: str) -> None:
+    """SIGKILL for the worker and all of its session."""
+    pid = lock_holder(scheduler.folder(job_id).lock)
+    assert pid is not None
+    os.killpg(pid, signal.SIGKILL)
+
+
+def history(store: Store, job_id: str) -> list[str]:
+    return [change.status.value for change in store.status_changes(job_id)]
+
+
+def test_a_killed_training_is_taken_up_again_by_itself(scheduler: Scheduler, store: Store) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    kill(scheduler, job_id)
+    job = polled(scheduler, store, job_id, has_ended)
+    assert (job.status, job.cause) == (Status.DONE, None)
+    assert history(store, job_id) == ["Initialized", "Waiting", "Running", "Waiting", "Running", "Done"]
+    assert job.summary["snapshots"] == list(range(1, 61))
+    messages = [event["text"] for event in all_events(scheduler.folder(job_id).events) if event["type"] == "message"]
+    (why,) = [text for text in messages if "Taken up again" in text]
+    assert why.startswith("Killed from outside (SIGKILL)")
+    assert job.summary["sparkline"]["seen"] == 60 * 24, "no step counts twice"
+
+
+def test_trainings_that_ran_when_the_machine_went_down_go_on_when_it_is_up(
+    scheduler: Scheduler, store: Store, tmp_path: Path
+) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    kill(scheduler, job_id)
+    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
+    # The server was gone with it, and knows its workers no more.
+    successor = Scheduler(tmp_path, store, Resources())
+    job = polled(successor, store, job_id, has_ended)
+    assert (job.status, job.cause) == (Status.DONE, None)
+    assert job.summary["sparkline"]["seen"] == 60 * 24
+
+
+def test_a_training_that_kills_its_worker_at_the_same_place_ends_with_the_reason(
+    scheduler: Scheduler, store: Store
+) -> None:
+    text = NETWORK.replace(
+        "def noisy(input, label):",
+        "import os\n\nsteps = [0]\n\ndef noisy(input, label):\n    steps[0] += 1\n    steps[0] < 40 or os.kill(os.getpid(), 9)",
+    )
+    job_id = submit(scheduler, custom_network=text, train_epochs=20, snapshot_interval=10, val_interval=0)
+    job = polled(scheduler, store, job_id, has_ended)
+    assert job.status is Status.ERROR
+    assert "Killed from outside (SIGKILL)" in (job.cause or "")
+    assert f"taken up again {MOST_CRASHES_AT_ONE_PLACE} times" in (job.cause or "")
+    assert "before its first snapshot" in (job.cause or "")
+    assert history(store, job_id).count("Running") == 1 + MOST_CRASHES_AT_ONE_PLACE
+
+
+def test_a_training_that_comes_further_each_time_is_taken_up_as_often_as_it_takes(
+    scheduler: Scheduler, store: Store
+) -> None:
+    text = NETWORK.replace(
+        "def noisy(input, label):",
+        "import os\n\nsteps = [0]\n\ndef noisy(input, label):\n    steps[0] += 1\n    steps[0] < 40 or os.kill(os.getpid(), 9)",
+    )
+    job_id = submit(scheduler, custom_network=text, train_epochs=6, val_interval=0)
+    job = polled(scheduler, store, job_id, has_ended)
+    assert (job.status, job.cause) == (Status.DONE, None)
+    assert history(store, job_id).count("Running") > 1 + MOST_CRASHES_AT_ONE_PLACE
+
+
+def test_an_aborted_training_is_resumed_when_a_person_asks(scheduler: Scheduler, store: Store) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    scheduler.abort(job_id)
+    assert polled(scheduler, store, job_id, has_ended).status is Status.ABORTED
+    scheduler.resume(job_id)
+    assert store.get(job_id).status is Status.WAITING
+    with pytest.raises(Refused, match="it is Waiting"):
+        scheduler.resume(job_id)
+    job = polled(scheduler, store, job_id, has_ended)
+    assert job.status is Status.DONE
+    assert job.summary["sparkline"]["seen"] == 60 * 24
+    with pytest.raises(Refused, match="it is Done"):
+        scheduler.resume(job_id)
+
+
+def test_a_worker_that_dies_at_once_after_a_resume_has_not_ended_as_the_one_before(
+    scheduler: Scheduler, store: Store
+) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    scheduler.abort(job_id)
+    polled(scheduler, store, job_id, has_ended)
+    scheduler.resume(job_id)
+    scheduler.poll()
+    process = scheduler._children[job_id].process
+    assert process is not None
+    process.kill()
+    process.wait()
+    job = polled(scheduler, store, job_id, has_ended)
+    assert job.status is Status.DONE, "its end before was an abort, this one a crash"
+
+
+def test_what_cannot_be_resumed_says_why(scheduler: Scheduler, store: Store) -> None:
+    job_id = submit(scheduler)
+    scheduler.abort(job_id)
+    with pytest.raises(Refused, match=r"It has left no snapshot to go on from\. Clone the job"):
+        scheduler.resume(job_id)
+    other = submit(scheduler)
+    polled(scheduler, store, other, has_snapshot)
+    scheduler.abort(other)
+    polled(scheduler, store, other, has_ended)
+    folder = scheduler.folder(other)
+    for epoch in folder.snapshot_epochs():
+        folder.snapshot(epoch).write_bytes(b"This is a text.")
+    with pytest.raises(Refused, match=r"The snapshot of epoch 1 is damaged: it has 15 bytes"):
+        scheduler.resume(other)
+    assert store.get(other).status is Status.ABORTED

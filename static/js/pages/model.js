@@ -32,13 +32,15 @@ export function mount(page) {
     failed: pace.end,
     frame: layers.add,
     frames_dropped: layers.drop,
+    resumed: pace.goOnFrom,
   };
   followJob(page.dataset.jobId, {
     loadCurve: curves.load,
-    onEvents(events) {
+    onEvents(events, isInCurve) {
       for (const event of events) {
         status.applyEvent(event);
         apply[event.type]?.(event);
+        if (event.type === "resumed" && !isInCurve) curves.goBack();
       }
       curves.draw();
       pace.show(curves.latestEpoch());
@@ -58,9 +60,10 @@ function paceOf(page, status) {
   let images = null; // of one epoch
   let [began, told] = [null, null];
   let [epoch, rate] = [null, 0];
+  let first = 0; // the epoch at which this worker began or went on
 
   /** Images a second since the network was built; what the job waited before is no part of it. */
-  const mean = () => (images && told > began ? (epoch * images) / (told - began) : 0);
+  const mean = () => (images && told > began ? ((epoch - first) * images) / (told - began) : 0);
 
   return {
     begin(event) {
@@ -71,6 +74,9 @@ function paceOf(page, status) {
       epoch = event.epoch ?? epoch;
       rate = event.rate ?? 0;
       told = event.time;
+    },
+    goOnFrom(event) {
+      first = epoch = event.epoch;
     },
     end: (event) => (told = event.time),
     /** A training that fails may have drawn points of which its progress tells no more. */
