@@ -1,0 +1,77 @@
+"""A training that is left and goes on, watched in a browser: one curve, each step once, on every page."""
+
+import os
+import re
+import signal
+
+import requests
+from playwright.sync_api import Page, expect
+
+from jobs.folder import JobFolder, lock_holder
+from jobs.networks.starter import starter_network
+from tests.browser.conftest import post
+from tests.conftest import RunningServer, until
+
+# Goes on for as long as the test likes, slowly enough that a page holds every step; a snapshot every second or so.
+SLOW = starter_network((1, 28, 28)).replace(
+    "lambda input, label: input", "lambda input, label: (__import__('time').sleep(0.01), input)[1]"
+)
+MODEL = {"model_name": "Model", "train_epochs": 5_000, "batch_size": 10, "learning_rate": "0.003", "val_interval": 5,
+         "snapshot_interval": 5, "random_seed": 1, "custom_network": SLOW}  # fmt: skip
+
+
+def held(page: Page, what: str) -> int:
+    """How many points the page knows of ("points"), or draws ("drawn")."""
+    return int(page.locator('[data-role="curves"]').get_attribute(f"data-{what}") or 0)
+
+
+def kill(folder: JobFolder) -> None:
+    pid = lock_holder(folder.lock)
+    assert pid is not None
+    os.killpg(pid, signal.SIGKILL)
+
+
+def abort(page: Page) -> None:
+    page.get_by_role("button", name="Abort job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Abort", exact=True).click()
+    expect(page.locator('[data-status="Aborted"]')).to_be_visible(timeout=30_000)
+
+
+def has_all_points_once(page: Page, server: RunningServer, job_id: str) -> None:
+    """The page that was open all the time, the server and a page that comes now say the same."""
+    curve = requests.get(f"{server.url}/models/{job_id}/curve.json?buckets=5000", timeout=20).json()
+    steps = curve["train"]["step"]
+    assert steps == list(range(1, len(steps) + 1))
+    rows = requests.get(f"{server.url}/models/{job_id}/curve.csv", timeout=20).text.splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == steps
+    until(lambda: held(page, "points") == len(steps), 20, "the open page has every step", wait=page.wait_for_timeout)
+    until(lambda: held(page, "drawn") == len(steps), 20, "and draws it once", wait=page.wait_for_timeout)
+
+
+def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_aborted_when_asked(
+    shared: RunningServer, generic: str, page: Page
+) -> None:
+    job_id = post(shared, "models/images/generic", {**MODEL, "dataset": generic})
+    folder = JobFolder(shared.data_dir / "jobs" / job_id)
+    page.goto(f"{shared.url}/models/{job_id}")
+    resume = page.get_by_role("button", name="Resume")
+    expect(page.locator('[data-role="snapshot-list"]')).to_contain_text("5", timeout=60_000)
+    expect(resume).to_be_hidden()
+
+    kill(folder)
+    message = page.locator('[data-role="message-list"]').get_by_text("Taken up again after step")
+    expect(message).to_contain_text("Killed from outside (SIGKILL)", timeout=60_000)
+    before = int(re.sub(r".*after step ([\d,]+),.*", r"\1", message.inner_text(), flags=re.DOTALL).replace(",", ""))
+    until(lambda: held(page, "points") > before + 50, 60, "the curve goes on", wait=page.wait_for_timeout)
+    abort(page)
+    has_all_points_once(page, shared, job_id)
+    page.reload()
+    has_all_points_once(page, shared, job_id)
+
+    seen = held(page, "points")
+    resume.click()
+    expect(page.locator('[data-status="Running"]')).to_be_visible(timeout=30_000)
+    expect(resume).to_be_hidden()
+    until(lambda: held(page, "points") > seen + 50, 60, "the curve goes on", wait=page.wait_for_timeout)
+    abort(page)
+    has_all_points_once(page, shared, job_id)
