@@ -322,30 +322,14 @@ class Scheduler:
             log.exception("Job %s said something strange: %r", job_id, event)
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
-        returncode = child.process.returncode if child.process else None
-        words = child.process.words_before_order() if child.process else None
-        outcome = summary.get("outcome")
-        if outcome is not None:
-            status, cause = OUTCOMES[outcome], summary.get("cause")
-        elif child.kill_at is not None and returncode == -signal.SIGTERM:
-            # It was asked before it could listen, and had done nothing yet.
-            status, cause = Status.ABORTED, None
-        elif child.kill_at is not None:
-            cause = "It did not stop when asked and was ended by force. What it had kept before is good."
-            status = Status.ABORTED
-        else:
-            killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
-            status, cause = Status.ERROR, ending_in_words(returncode, killed_for_memory, words)
-            # What ended by itself, or had not even begun, would only do so again.
-            has_crashed = words is None and (returncode is None or returncode < 0)
-            if has_crashed and job_kind(job.kind).resumes:
-                crashes, step = self._crashes(job)
-                if crashes <= MOST_CRASHES_AT_ONE_PLACE and self._queue_again(
-                    job, summary, cause=cause, crashes=crashes, crashed_after_step=step
-                ):
-                    del self._children[job.id]
-                    return
-                cause = f"{cause} {_in_vain(step)}"
+        status, cause = _ending(child, summary)
+        if _has_crashed(child, summary) and job_kind(job.kind).resumes:
+            crashes, step = self._crashes(job)
+            if crashes <= MOST_CRASHES_AT_ONE_PLACE:
+                self._queue_again(job, summary, cause, crashes, step)
+                del self._children[job.id]
+                return
+            cause = f"{cause} {_in_vain(step)}"
         if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
             self.listeners.tell_change(job.id, "status")
         del self._children[job.id]
@@ -445,6 +429,32 @@ class Scheduler:
         pid = child.process.pid if child.process else lock_holder(self.folder(job_id).lock)
         if pid is not None:
             signal_group(pid, number)
+
+
+def _ending(child: Child, summary: dict[str, Any]) -> tuple[Status, str | None]:
+    """What became of the job of a worker that has ended, and why."""
+    outcome = summary.get("outcome")
+    if outcome is not None:
+        return OUTCOMES[outcome], summary.get("cause")
+    returncode = child.process.returncode if child.process else None
+    if child.kill_at is not None and returncode == -signal.SIGTERM:
+        # It was asked before it could listen, and had done nothing yet.
+        return Status.ABORTED, None
+    if child.kill_at is not None:
+        return Status.ABORTED, "It did not stop when asked and was ended by force. What it had kept before is good."
+    killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
+    words = child.process.words_before_order() if child.process else None
+    return Status.ERROR, ending_in_words(returncode, killed_for_memory, words)
+
+
+def _has_crashed(child: Child, summary: dict[str, Any]) -> bool:
+    """Whether a worker ended that nobody had asked to, and said nothing of it: by a signal, or with the machine.
+
+    What ended by itself, or had not even begun, would only do so again.
+    """
+    if summary.get("outcome") is not None or child.kill_at is not None:
+        return False
+    return child.process is None or (child.process.returncode < 0 and child.process.words_before_order() is None)
 
 
 def _in_vain(step: int) -> str:

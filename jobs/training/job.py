@@ -69,12 +69,12 @@ def train(job: WorkerJob) -> None:
     use_processors(device, spec.allow_tf32)
     dataset_folder = job.sibling(spec.dataset)
     dataset = read_dataset(dataset_folder)
-    beginning = find_beginning(job, device)
-    seed = choose_seed(job, spec.random_seed if beginning.seed is None else beginning.seed)
-    seed_random(seed)
-    # Of a network that goes on, weights come from its snapshot alone.
-    pretrained = partial(take_pretrained_weights, job, spec) if beginning.snapshot is None else None
     with advice_on_memory():
+        beginning = find_beginning(job, device)
+        seed = choose_seed(job, spec.random_seed if beginning.seed is None else beginning.seed)
+        seed_random(seed)
+        # Of a network that goes on, weights come from its snapshot alone.
+        pretrained = partial(take_pretrained_weights, job, spec) if beginning.snapshot is None else None
         network, report = build_and_check(
             spec.custom_network,
             dataset["image_shape"],

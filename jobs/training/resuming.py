@@ -80,8 +80,9 @@ def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, positi
             f"{position.steps_per_epoch}: the dataset or the network is another. Clone the job to begin anew."
         )
     try:
-        model.load_state_dict(snapshot["model"])
-        optimizer.load_state_dict(snapshot["optimizer"])
+        # Not kept beside the copies that are made of them: on a GPU they are a good part of its memory.
+        model.load_state_dict(snapshot.pop("model"))
+        optimizer.load_state_dict(snapshot.pop("optimizer"))
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"The snapshot of epoch {epoch} does not fit the network: its text made another one then. "
