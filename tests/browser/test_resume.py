@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from jobs.folder import JobFolder, lock_holder
 from jobs.networks.starter import starter_network
-from tests.browser.conftest import post
+from tests.browser.conftest import PictureKeeper, post
 from tests.conftest import RunningServer, until
 
 # Goes on for as long as the test likes, slowly enough that a page holds every step; a snapshot every second or so.
@@ -49,7 +49,7 @@ def has_all_points_once(page: Page, server: RunningServer, job_id: str) -> None:
 
 
 def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_aborted_when_asked(
-    shared: RunningServer, generic: str, page: Page
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
 ) -> None:
     job_id = post(shared, "models/images/generic", {**MODEL, "dataset": generic})
     folder = JobFolder(shared.data_dir / "jobs" / job_id)
@@ -68,10 +68,25 @@ def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_aborte
     page.reload()
     has_all_points_once(page, shared, job_id)
 
+    keep_picture(page, "aborted")
     seen = held(page, "points")
     resume.click()
     expect(page.locator('[data-status="Running"]')).to_be_visible(timeout=30_000)
     expect(resume).to_be_hidden()
     until(lambda: held(page, "points") > seen + 50, 60, "the curve goes on", wait=page.wait_for_timeout)
+    abort(page)
+    has_all_points_once(page, shared, job_id)
+
+
+def test_a_training_that_crashes_before_its_first_snapshot_begins_anew_on_the_open_page_too(
+    shared: RunningServer, generic: str, page: Page
+) -> None:
+    job_id = post(shared, "models/images/generic", {**MODEL, "dataset": generic, "snapshot_interval": 0})
+    page.goto(f"{shared.url}/models/{job_id}")
+    until(lambda: held(page, "points") > 300, 60, "some steps", wait=page.wait_for_timeout)
+    kill(JobFolder(shared.data_dir / "jobs" / job_id))
+    until(lambda: held(page, "points") < 200, 60, "the curve goes back", wait=page.wait_for_timeout)
+    expect(page.locator('[data-role="message-list"]')).to_contain_text("Taken up again from the beginning")
+    until(lambda: held(page, "points") > 20, 60, "the curve goes on", wait=page.wait_for_timeout)
     abort(page)
     has_all_points_once(page, shared, job_id)
