@@ -155,8 +155,13 @@ class Curve:
             self._average = None
 
     def smoothed(self, share: float) -> Average | None:
-        """The average over a share of the whole training; None where that is less than two steps."""
-        window = share * self.planned_steps
+        """The average over a share of the whole training; None where that is less than two steps.
+
+        While little of a long training is done, the share is one of what is: of the next power of two of its steps, so
+        that the average is not taken anew with each of them.
+        """
+        done = float(self.train["step"][-1]) if self.train.size else 1.0
+        window = share * min(self.planned_steps, 2.0 ** math.ceil(math.log2(max(done, 1.0))))
         if window < 2:
             return None
         if self._average is None or self._average.window != window:

@@ -51,10 +51,11 @@ export function lossCurves(page) {
     }
   }
 
-  // A page that was opened before the training began knows no average yet, and one over few steps is none.
+  // A page that was opened before the training began knows no average yet, and one over few steps is none. It grows with
+  // what is done of a long training.
   let averageAskedAt = 0;
   function askForAverage() {
-    if (state.smoothing === 0 || points.window() !== null || points.counts.points <= 2 * averageAskedAt + 20) return;
+    if (state.smoothing === 0 || points.counts.points <= 2 * averageAskedAt + 20) return;
     averageAskedAt = points.counts.points;
     refineSoon();
   }

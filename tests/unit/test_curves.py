@@ -152,6 +152,22 @@ def test_the_average_is_that_of_all_points_wherever_one_looks(log: Path) -> None
         assert view["average"]["weighted"] / view["average"]["weight"] == pytest.approx(expected[-1])
 
 
+def test_the_average_of_a_long_training_grows_with_what_is_done(log: Path) -> None:
+    rnd = random.Random(4)
+    losses = [rnd.random() for _ in range(5000)]
+    writer = write_training(log, losses[:4000], validate=False)
+    curve = read(log)
+    curve.planned_steps = 1_000_000
+    assert everything(curve, smoothing=0.01)["average"]["window"] == pytest.approx(40.96)
+    write_points(writer, losses[4000:], after=4000)
+    curve.read_on()
+    view = everything(curve, 50, 0.01)
+    assert view["average"]["window"] == pytest.approx(81.92)
+    expected = debiased(losses, 81.92)
+    for step, smooth in zip(view["train"]["step"], view["train"]["smooth"], strict=True):
+        assert smooth == pytest.approx(expected[int(step) - 1])
+
+
 def test_an_average_over_less_than_two_steps_is_none(log: Path) -> None:
     write_training(log, [1.0] * 100)
     view = everything(read(log), smoothing=0.01)
