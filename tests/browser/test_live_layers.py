@@ -284,10 +284,9 @@ def test_test_one_is_free_again_when_its_tab_is_stopped_or_led_elsewhere(
 
 
 def press_escape(tab: Page) -> None:
-    # The tab goes while the key is still down.
-    with suppress(PlaywrightError):
+    # The tab goes while the key is still down, or a moment later.
+    with tab.expect_event("close"), suppress(PlaywrightError):
         tab.keyboard.press("Escape")
-    assert tab.is_closed()
 
 
 def test_numbers_and_places_of_layers_are_written_one_way_everywhere(
