@@ -54,10 +54,14 @@ def _state(network: Network) -> list[Tensor]:
 
 
 def _are_equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return len(some) == len(others) and all(
-        torch.equal(one, other) or (one.shape == other.shape and bool(((one == other) | (one != one)).all()))  # noqa: PLR0124  NaN
-        for one, other in zip(some, others, strict=True)
-    )
+    return len(some) == len(others) and all(map(_is_equal, some, others))
+
+
+def _is_equal(one: Tensor, other: Tensor) -> bool:
+    """Value for value; what is no number is equal to what is none either."""
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _differences(

@@ -14,7 +14,31 @@ if TYPE_CHECKING:
     from jobs.torch7.runtime import Runtime
 
 
-class LuaModule(TorchModule, nn.Module):
+class ComputedInLua(TorchModule):
+    """What the text's own modules and criteria share: they are objects of Lua, and its class says what they are."""
+
+    # What its code does with values and tensors of its own, a recording of a step would not see.
+    capturable = False
+    _runtime: "Runtime"
+    _object: Any
+
+    @property
+    def class_name(self) -> str:
+        return str(self._runtime.parts.typename(self._object))
+
+    @property
+    def lines_of_output(self) -> tuple[int, int] | None:
+        """The first and the last line of its own updateOutput; None where it has that of a class of nn."""
+        return self._runtime.lines_of(self._object["updateOutput"])
+
+    def described(self) -> str:
+        """As the class prints itself."""
+        if self._runtime.parts.prints_itself(self._object):
+            return str(self._runtime.call(self._object["__tostring__"], self._object))
+        return self.class_name
+
+
+class LuaModule(ComputedInLua, nn.Module):
     """An object of a class that the text defines: Lua computes its output and its gradients."""
 
     def __init__(self, runtime: "Runtime", lua_object: Any, children: Sequence[nn.Module]) -> None:
@@ -47,20 +71,6 @@ class LuaModule(TorchModule, nn.Module):
             return self.shared_parts[name].tensor()
         return self.get_parameter(name)
 
-    @property
-    def class_name(self) -> str:
-        return str(self._runtime.parts.typename(self._object))
-
-    @property
-    def lines_of_output(self) -> tuple[int, int] | None:
-        return self._runtime.lines_of(self._object["updateOutput"])
-
-    def described(self) -> str:
-        """As the class prints itself."""
-        if self._runtime.parts.prints_itself(self._object):
-            return str(self._runtime.call(self._object["__tostring__"], self._object))
-        return self.class_name
-
     def forward(self, given: Any) -> Any:
         inputs = tensors_of(given)
         parameters = [self._weight(name) for name in self._gradients]
@@ -81,8 +91,6 @@ class LuaModule(TorchModule, nn.Module):
         return self
 
     gives_table = False
-    # What its code does with values and tensors of its own, a recording of a step would not see.
-    capturable = False
 
     # How often it ran forward: the object in Lua keeps what belongs to the last time only.
     runs = 0

@@ -9,35 +9,19 @@ from torch import Tensor
 
 from jobs.errors import BadNetwork
 from jobs.torch7.module import Criterion
-from jobs.torch7.own_class import tensors_of
+from jobs.torch7.own_class import ComputedInLua, tensors_of
 
 if TYPE_CHECKING:
     from jobs.torch7.runtime import Runtime
 
 
-class LuaCriterion(Criterion):
+class LuaCriterion(ComputedInLua, Criterion):
     """An object of a class of criteria that the text defines, or one whose functions it replaced."""
-
-    # What its code does with values of its own, a recording of a step would not see.
-    capturable = False
 
     def __init__(self, runtime: "Runtime", lua_object: Any) -> None:
         super().__init__()
         self._runtime = runtime
         self._object = lua_object
-
-    def described(self) -> str:
-        if self._runtime.parts.prints_itself(self._object):
-            return str(self._runtime.call(self._object["__tostring__"], self._object))
-        return self.class_name
-
-    @property
-    def class_name(self) -> str:
-        return str(self._runtime.parts.typename(self._object))
-
-    @property
-    def lines_of_output(self) -> tuple[int, int] | None:
-        return self._runtime.lines_of(self._object["updateOutput"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LuaCriterion":
         """Everything that the object keeps moves with the network."""

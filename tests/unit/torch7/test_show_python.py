@@ -8,10 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from jobs.building import build_and_check
+from jobs.comparing import compare
 from jobs.errors import BadNetwork
-from jobs.networks.contract import NetworkParams, build_network
+from jobs.networks.contract import Network, NetworkParams, Scale, build_network
 from jobs.show_python import PythonOfLua, Question, show_python
 from jobs.torch7.contract import build_lua_network
 from jobs.torch7.hook_text import hook_text
@@ -481,6 +483,19 @@ def own_class(*names: str) -> str:
     ]
     added = [f"net:add({chr(ord('Y') - place)}())" for place in range(len(names))]
     return "\n".join([*made, network(*added, "net:add(nn.Linear(784, 784))")])
+
+
+def test_a_number_and_none_are_not_the_same() -> None:
+    def doubled(factor: float) -> Network:
+        return Network(model=nn.Sequential(nn.Flatten(), nn.Linear(4, 2), Scale(factor)), loss=nn.MSELoss(),
+                       label_hook=lambda input, label: torch.zeros(len(input), 2))  # fmt: skip
+
+    def nan() -> Network:
+        return doubled(float("nan"))
+
+    assert compare(nan, nan, (1, 2, 2), ()) == []
+    for pair in ((nan, lambda: doubled(1)), (lambda: doubled(1), nan)):
+        assert any("Outputs" in sentence for sentence in compare(*pair, (1, 2, 2), ()))
 
 
 def test_fine_tuning_is_told() -> None:
