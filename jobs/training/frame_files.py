@@ -25,8 +25,8 @@ class FrameFiles:
 
     A training of days must not fill the disk: when there are more than 1,000 frames, or 250 MB of them, half of them go,
     those that lie closest together. So the first and the last are always there, the others are spread over the whole
-    training, and an event {"type": "frames_dropped", "frames": [n, …]} says which are no more. So do those of `step` and
-    later ones, where a training is taken up again: it comes by there once more.
+    training, and an event {"type": "frames_dropped", "frames": [n, …]} says which are no more. So do those of later
+    steps than `after`, where a training is taken up again: it comes by there once more.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FrameFiles:
         events: EventWriter,
         most_frames: int = MOST_FRAMES,
         most_bytes: int = MOST_BYTES,
-        step: float = math.inf,
+        after: float = math.inf,
     ) -> None:
         self._folder = folder
         self._events = events
@@ -45,7 +45,7 @@ class FrameFiles:
         # A number is never given again, as browsers may have kept its frame.
         self._next = 1 + max([*_numbers(folder), *told], default=0)
         self._kept = [frame for frame in told.values() if frame]
-        self._drop([frame for frame in self._kept if frame.step >= step])
+        self._drop([frame for frame in self._kept if frame.step > after])
         self._remove_untold()
 
     def write(self, shown: dict[str, Any], **facts: Any) -> None:

@@ -54,7 +54,7 @@ class Cost:
 
 
 class Frames:
-    """Takes frames while it is entered: before the first step, after each epoch, every 10 seconds, soon after another
+    """Takes frames while it is entered: before the very first step, after each epoch, every 10 seconds, soon after another
     image is pinned, and at the end.
 
     The training's thread only copies what a frame is made of; one other thread draws and writes it. A frame is left out
@@ -132,7 +132,10 @@ class Frames:
             self._take_if_affordable(self._clock())
 
     def _begin(self) -> None:
-        """The frame of the untrained network."""
+        """Get ready, and take the frame of the untrained network.
+
+        A training that goes on has none: before its next step there are no gradients to show.
+        """
         # If this fails, there are no frames.
         self._next_look, next_look = float("inf"), self._next_look
         with self._harmless():
@@ -140,10 +143,15 @@ class Frames:
             self._pinned = self._first_pinned()
             self._watch = PinWatch(self._images, self._executor, seen)
             assert self._position is not None
-            self._files = FrameFiles(self._job.folder, self._job.events, step=self._position.step)
+            # Of a training that goes on, the frame of the snapshot's step stands; one that begins anew draws other weights.
+            is_new = self._position.step == 0
+            self._files = FrameFiles(self._job.folder, self._job.events, after=-1 if is_new else self._position.step)
             self._camera = self._new_camera()
             self._next_look = next_look
-            self._take()
+            if is_new:
+                self._take()
+            else:
+                self._taken = self._position.step, self._pinned
 
     def _first_pinned(self) -> PinnedImage:
         try:

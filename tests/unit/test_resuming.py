@@ -139,12 +139,15 @@ def test_frames_of_steps_that_come_again_are_dropped_and_no_number_is_given_twic
     job.folder.frame(99).write_bytes(b"written, and not told of")
     train(taken_up(job))
     (dropped,) = events_of(job, "frames_dropped")
-    assert dropped["frames"] == [event["frame"] for event in before if event["step"] >= 20]
+    assert dropped["frames"] == [event["frame"] for event in before if event["step"] > 20]
     kept = [event for event in events_of(job, "frame") if event["frame"] not in dropped["frames"]]
     assert {path.name for path in job.folder.frames.iterdir()} == {Path(event["file"]).name for event in kept}
     assert [event["step"] for event in kept] == sorted({event["step"] for event in kept})
     after = [event["frame"] for event in events_of(job, "frame")[len(before) :]]
     assert after[0] == 100
+    assert all(event["step"] > 20 for event in events_of(job, "frame")[len(before) :])
+    said = [warning["text"] for event in events_of(job, "frame") for warning in event["warnings"]]
+    assert not any("No gradient" in text for text in said), "the first frame comes after a step"
 
 
 def test_a_long_training_thins_its_curve_as_if_it_had_not_been_stopped(
