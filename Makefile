@@ -14,8 +14,10 @@ PAGE_SOURCES := package.json package-lock.json hatch_build.py $(shell find stati
 run: .venv/.installed
 	$(BIN)/layerscope serve $(ARGS)
 
+# Two files at a time, the longest folder first; then what needs the whole machine, if ARGS names anything of that (5: nothing).
 test: .venv/.test-tools lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' $(ARGS)
+	$(BIN)/pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 # The walk of the README at full size. DATA: what `layerscope download-data mnist DATA` wrote.
 seed: .venv/.test-tools

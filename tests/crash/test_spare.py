@@ -24,6 +24,9 @@ from jobs.store import JobRecord, Store
 from tests.conftest import start_server, until
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 
+# It imports in time that nobody else wants.
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
