@@ -50,7 +50,7 @@ def _built(
         raise BadNetwork(f"The function must return a table, and it returns {_kind(returned)}: {ADVICE}.")
     returned = {name: runtime.parts.raw(returned, name) for name in FIELDS}
     model = _model(runtime, returned["model"], load_weights, returned["fineTuneHook"])
-    runtime.complete(model)
+    runtime.objects.complete(model)
     return Network(
         model=model,
         loss=_loss(runtime, returned["loss"]),
@@ -97,7 +97,7 @@ def _completed(runtime: Runtime, model: Any) -> nn.Module:
     if lupa.lua_type(model) != "table":
         raise BadNetwork(f"A model is an object of nn, and this is {_kind(model)}.")
     try:
-        return runtime.module_of(model)
+        return runtime.objects.module_of(model)
     except RecursionError as error:
         raise BadNetwork(
             "The model cannot be built: its modules lie too deep in each other, or one in itself."
@@ -130,7 +130,7 @@ def _label_hook(runtime: Runtime, hook: Any) -> LabelHook:
         runtime.history.hook_lines = runtime.lines_of(hook)
 
     def call_hook(images: Tensor, labels: Tensor) -> Any:
-        with runtime.label_hook():
+        with runtime.gradients.label_hook():
             returned = runtime.call(hook, images, _float_labels(images, labels))
         target = runtime.to_python(returned)
         if not tensors_of(target):

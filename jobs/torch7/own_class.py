@@ -51,7 +51,7 @@ class LuaModule(ComputedInLua, nn.Module):
         self._gradients = {str(pair[1]): str(pair[2]) for pair in runtime.parts.learnt_fields(lua_object).values()}
         self.shared_parts: dict[str, Part] = {}
         for name in self._gradients:
-            weight = runtime.weight_of(runtime.to_python(runtime.parts.raw(lua_object, name)))
+            weight = runtime.shared.of(runtime.to_python(runtime.parts.raw(lua_object, name)))
             if isinstance(weight, Part):
                 self.shared_parts[name] = weight
             else:

@@ -72,7 +72,7 @@ def test_a_way_out_ends_in_a_sentence(name: str) -> None:
 
 
 def test_tensors_without_end_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.torch7.runtime.MOST_TENSOR_BYTES", 2**28)
+    monkeypatch.setattr("jobs.torch7.values.MOST_TENSOR_BYTES", 2**28)
     with pytest.raises(BadNetwork, match=r"line 1: the tensors in Lua take more than"):
         Runtime().run("local t = {} while true do t[#t + 1] = torch.Tensor(1000, 1000):fill(1) end")
     Runtime().run("for i = 1, 500 do local t = torch.Tensor(1000, 1000):fill(1) end")
