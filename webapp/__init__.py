@@ -14,7 +14,7 @@ from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
 from jobs.store import Store
 from webapp import curves, datasets, errors, frames, home, job_actions, live, models, paths, predict
-from webapp.access import AccessCheck
+from webapp.access import AccessCheck, policy_of_pages
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
 from webapp.forms import as_text
 from webapp.services import Services
@@ -59,18 +59,13 @@ def _install_page_context(app: Flask) -> None:
 
     @app.context_processor
     def context() -> dict[str, Any]:
-        return {"version": VERSION, "menu": _menu(), "asset": asset, "csp_nonce": csp_nonce()}
+        return {"version": VERSION, "menu": _menu(), "asset": asset, "style_nonce": style_nonce}
 
     @app.after_request
     def protect(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
+        # Other answers get the stricter policy of AccessCheck.
         if response.mimetype == "text/html":
-            nonce = f"'nonce-{csp_nonce()}'"
-            response.headers["Content-Security-Policy"] = (
-                f"default-src 'self'; img-src 'self' data: blob:; style-src 'self' {nonce}; script-src 'self' {nonce}; "
-                "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-            )
+            response.headers["Content-Security-Policy"] = policy_of_pages(g.get("style_nonce"))
         return response
 
     def asset(name: str) -> str:
@@ -79,11 +74,11 @@ def _install_page_context(app: Flask) -> None:
         return url_for("static", filename=f"dist/{name}", v=built.stat().st_mtime_ns)
 
 
-def csp_nonce() -> str:
-    """The word that marks the scripts and styles of this one answer as ours."""
-    if "csp_nonce" not in g:
-        g.csp_nonce = secrets.token_urlsafe(16)
-    nonce: str = g.csp_nonce
+def style_nonce() -> str:
+    """The word that marks the styles which the editor of this one page makes as ours. Other pages need none."""
+    if "style_nonce" not in g:
+        g.style_nonce = secrets.token_urlsafe(16)
+    nonce: str = g.style_nonce
     return nonce
 
 

@@ -53,8 +53,9 @@ const markedLine = StateField.define({
 
 const SUPPORT = { pytorch: python, torch: () => StreamLanguage.define(lua) };
 
-const cspNonce = () => document.querySelector('meta[name="csp-nonce"]')?.content ?? "";
-const look = () => [theme, syntaxHighlighting(highlighting), EditorView.cspNonce.of(cspNonce())];
+// The page of a new model has one: it alone has editors, which make styles of their own.
+const styleNonce = () => document.querySelector('meta[name="style-nonce"]').content;
+const look = () => [theme, syntaxHighlighting(highlighting), EditorView.cspNonce.of(styleNonce())];
 
 /** A text of the framework's language to read and to select. Answers {dom, selectAll()}. */
 export function codeView(text, framework, label) {
