@@ -9,9 +9,19 @@ const TIMEOUT = 60_000;
 
 /**
  * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that, as another tab does; then it
- * has what `show(answer, fill, text)` fills it with, or what is wrong and where.
+ * has what `show(answer, fill)` fills it with, a heading and the rest, or what is wrong and where. It says `changed` for as
+ * long as the network is not the one that it answers for.
  */
-export function mountNetworkQuestion(form, editor, { button, panel, url, waiting }, show) {
+export function mountNetworkQuestion(form, editor, { button, panel, url, waiting, changed }, show) {
+  const outdated = h("p", { class: "alert alert-info", hidden: true }, changed);
+  let answered = null; // the fields that the panel's answer is of
+  const compare = () => {
+    outdated.hidden = answered === null || sameFields(fieldsOf(form), answered);
+  };
+  for (const type of ["input", "change"]) form.addEventListener(type, compare);
+  // What the editor says of its field stays there.
+  form.elements.custom_network.addEventListener("input", compare);
+
   const fill = (state, ...nodes) => {
     panel.dataset.state = state;
     panel.hidden = false;
@@ -36,17 +46,23 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
     button.disabled = true;
     editor.clearError();
     const cancelled = new AbortController();
-    const fields = { ...fieldsOf(form), check: newName() };
+    const asked = fieldsOf(form);
+    const fields = { ...asked, check: newName() };
     cancel = () => {
       cancelled.abort();
       // Should that not be heard, the check ends by itself when its time is up.
       send("POST", "/models/end-check", { check: fields.check }).catch(() => {});
     };
     const wait = waitingView(waiting, cancel);
+    answered = null;
     fill("busy", wait.el);
     try {
       const answer = await send("POST", url, fields, { signal: AbortSignal.any([cancelled.signal, AbortSignal.timeout(TIMEOUT)]) });
-      if (isShown()) show(answer, (...nodes) => fill("ok", ...nodes), fields.custom_network);
+      if (isShown()) {
+        answered = asked;
+        compare();
+        show(answer, (heading, ...rest) => fill("ok", heading, outdated, ...rest));
+      }
     } catch (error) {
       if (cancelled.signal.aborted) {
         if (isShown()) fill("cancelled", h("p", { class: "muted" }, `Cancelled after ${wait.seconds()} s.`));
@@ -72,6 +88,8 @@ function fieldsOf(form) {
   const asked = FIELDS.map((name) => form.elements[name]).filter((field) => field && !field.matches(":disabled"));
   return Object.fromEntries(asked.map((field) => [field.name, field.value]));
 }
+
+const sameFields = (some, others) => FIELDS.every((name) => some[name] === others[name]);
 
 /** By this name the check can be ended. crypto.randomUUID is not there over plain HTTP. */
 const newName = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("-");

@@ -12,13 +12,6 @@ export function mountShowPython(form, editor, { mayReplacePython, choose }) {
   const button = form.querySelector('[data-action="show-python"]');
   const panel = role(form, "python");
   const replacement = document.getElementById("replace-python");
-  const { custom_network: field } = form.elements;
-  const outdated = h("p", { class: "alert alert-info", hidden: true }, "The Lua was changed since. Show the Python again to see what it is now.");
-  let lua = null; // what the panel has the Python of
-
-  field.addEventListener("input", () => {
-    outdated.hidden = field.value === lua;
-  });
 
   async function continueWith(python) {
     if (!mayReplacePython() && editor.text("pytorch") !== python && !(await confirmed(replacement))) return;
@@ -30,9 +23,7 @@ export function mountShowPython(form, editor, { mayReplacePython, choose }) {
 
   const remark = ({ text, line }) => h("li", null, line && [h("button", { type: "button", class: "link", onclick: () => editor.goTo(line) }, `Line ${line}`), ": "], text);
 
-  function show({ python, notes, is_same: isSame }, fill, asked) {
-    lua = asked;
-    outdated.hidden = field.value === lua;
+  function show({ python, notes, is_same: isSame }, fill) {
     const code = codeView(python, "pytorch", "The network in Python, to read");
     const copy = h("button", { type: "button", class: "button small" }, "Copy");
     copy.addEventListener("click", () => copyText(copy, python, code.selectAll));
@@ -41,7 +32,6 @@ export function mountShowPython(form, editor, { mayReplacePython, choose }) {
     const remarks = form.elements.pretrained_model.value.trim() ? [...notes, WEIGHTS_STAY] : notes;
     fill(
       heading,
-      outdated,
       isSame
         ? h("p", { class: "alert alert-success" }, "Both were run on the same images: the Python gave the same weights, outputs, loss and gradients as the Lua.")
         : h("p", { class: "alert alert-warning" }, "This Python does not do the same as the Lua in everything. Read what differs before you go on with it."),
@@ -53,5 +43,6 @@ export function mountShowPython(form, editor, { mayReplacePython, choose }) {
   }
 
   const waiting = "Writing the network in Python, and running it beside the Lua…";
-  mountNetworkQuestion(form, editor, { button, panel, url: "/models/show-python", waiting }, show);
+  const changed = "The Lua or what it is for was changed since. Show the Python again to see what it is now.";
+  mountNetworkQuestion(form, editor, { button, panel, url: "/models/show-python", waiting, changed }, show);
 }

@@ -111,6 +111,25 @@ def test_visualize_says_which_line_is_wrong(shared: RunningServer, generic: str,
     expect(page.locator("#line-6.bad-line")).to_be_visible()
 
 
+def test_visualize_says_when_the_form_is_not_any_more_what_it_shows(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    page.goto(f"{shared.url}/models/images/generic/new?dataset={generic}")
+    expect(page.locator("form[data-editor=ready]")).to_be_visible()
+    page.get_by_role("button", name="Visualize").click()
+    panel = page.locator('[data-role="network-check"]')
+    expect(panel.get_by_text("501,834")).to_be_visible(timeout=60_000)
+    outdated = panel.get_by_text("was changed since.")
+    expect(outdated).to_be_hidden()
+    page.get_by_label("Custom network, in Python").press("x")
+    expect(outdated).to_be_visible()
+    keep_picture(page, "outdated")
+    page.keyboard.press("Control+z")
+    expect(outdated).to_be_hidden()
+    page.locator("#crop_size").fill("20")
+    expect(outdated).to_be_visible()
+
+
 def test_who_has_waited_long_enough_cancels_visualize(
     shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
 ) -> None:

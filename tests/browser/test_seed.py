@@ -10,7 +10,7 @@ from tests.browser import walk
 from tests.browser.conftest import PictureKeeper
 from tests.conftest import RunningServer, save_digits, until
 
-EPOCHS = 120
+EPOCHS = 70
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_a_network_in_lua_goes_on_in_python_and_trains(
     expect(shown.get_by_text("Both were run")).to_contain_text("the same weights, outputs, loss and gradients")
     expect(shown.get_by_label("The network in Python, to read")).to_have_attribute("aria-readonly", "true")
     keep_picture(form, "shown")
-    outdated = shown.get_by_text("The Lua was changed since.")
+    outdated = shown.get_by_text("The Lua or what it is for was changed since.")
     expect(outdated).to_be_hidden()
     form.get_by_label("Custom network, in Lua").press("x")
     expect(outdated).to_be_visible()

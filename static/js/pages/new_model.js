@@ -113,6 +113,7 @@ function mountVisualize(form, editor) {
     panel: role(form, "network-check"),
     url: "/models/visualize-network",
     waiting: "Building the network and trying it on a batch…",
+    changed: "The network or what it is for was changed since. Visualize it again to see what it is now.",
   };
   mountNetworkQuestion(form, editor, question, (answer, fill) => {
     const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
