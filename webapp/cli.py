@@ -18,6 +18,7 @@ from jobs.folder import take_lock
 from jobs.store import Store
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
+from webapp.image_url import ImagesOfTheWeb
 
 THREADS = 256  # every open page holds one for its socket
 SHUTDOWN_GRACE_SECONDS = 2
@@ -40,14 +41,17 @@ def main() -> None:
               help="A folder that forms may name; repeatable. Default: the home folder and the current one.")  # fmt: skip
 @click.option("--allow-host", "allowed_hosts", multiple=True, envvar="LAYERSCOPE_ALLOW_HOST",
               help="A name by which browsers may reach this server, beside the loopback ones; repeatable.")  # fmt: skip
+@click.option("--allow-image-url", is_flag=True, envvar="LAYERSCOPE_ALLOW_IMAGE_URL",
+              help="Let Test One fetch pictures from public addresses of the web.")  # fmt: skip
 def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, ...],
-          allowed_hosts: tuple[str, ...]) -> None:  # fmt: skip
+          allowed_hosts: tuple[str, ...], allow_image_url: bool) -> None:  # fmt: skip
     """Serve the web application."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(message)s")
     settings = Settings(
         data_dir=(data_dir or default_data_dir()).resolve(),
         data_roots=data_roots or (Path.home(), Path.cwd()),
         allowed_hosts=(*LOOPBACK_HOSTS, *allowed_hosts),
+        images_of_the_web=ImagesOfTheWeb() if allow_image_url else None,
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
     _check_data_dir(settings)

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from jobs.specs import ServerPaths
+from webapp.image_url import ImagesOfTheWeb
 
 VERSION = version("layerscope")
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -26,6 +27,8 @@ class Settings:
     data_dir: Path
     data_roots: Sequence[Path] = ()
     allowed_hosts: Sequence[str] = field(default=LOOPBACK_HOSTS)
+    # How Test One fetches a picture by its address on the web; None: not at all.
+    images_of_the_web: ImagesOfTheWeb | None = None
 
     @property
     def jobs_dir(self) -> Path:

@@ -243,7 +243,8 @@ def show(job_id: str) -> ResponseReturnValue:
         dataset_job = None
     siblings = [view_of(record) for record in services().store.children(job.dataset_id) if record.id != job_id]
     return render_template("models/show.html", job=job, dataset_job=dataset_job, siblings=siblings,
-                           snapshots=job.folder.snapshot_epochs()[::-1])  # fmt: skip
+                           snapshots=job.folder.snapshot_epochs()[::-1],
+                           allows_url=services().settings.images_of_the_web is not None)  # fmt: skip
 
 
 @blueprint.get("/<job_id>.json")

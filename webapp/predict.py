@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from jobs.errors import UserError
 from webapp.errors import wants_json
+from webapp.image_url import LONGEST_NAME, starts_like_url
 from webapp.job_view import JobView
 from webapp.models import model_view
 from webapp.services import services
@@ -75,19 +76,45 @@ def _colormap() -> str:
 
 @contextmanager
 def _picture() -> Iterator[tuple[Path, str]]:
-    """The picture to test and its name: uploaded, and then kept only for the test, or a path on the server."""
+    """The picture to test and its name. What is uploaded or fetched is kept for the test only."""
     upload = request.files.get("image_file")
-    if upload is not None and upload.filename:
-        kept = services().settings.uploads_dir / secrets.token_hex(16)
-        try:
-            upload.save(kept)
-            yield kept, upload.filename
-        finally:
-            kept.unlink(missing_ok=True)
-        return
     given = request.values.get("image_path", "").strip()
-    if not given:
+    if upload is not None and upload.filename:
+        with _kept() as path:
+            upload.save(path)
+            yield path, upload.filename[:LONGEST_NAME]
+    elif not given:
         raise UserError("must provide image_path or image_file: upload a picture or name one on the server.")
+    elif starts_like_url(given):
+        with _kept() as path:
+            yield path, _fetch(given, path)
+    else:
+        path = _on_server(given)
+        yield path, path.name
+
+
+@contextmanager
+def _kept() -> Iterator[Path]:
+    """A place for a picture that goes with the request."""
+    path = services().settings.uploads_dir / secrets.token_hex(16)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Fetch a picture from the web; its name."""
+    web = services().settings.images_of_the_web
+    if web is None:
+        raise UserError(
+            "This server fetches no pictures from the web. Upload the picture, or start the server with --allow-image-url."
+        )
+    return web.save(url, path)
+
+
+def _on_server(given: str) -> Path:
+    """The picture's file on the server, which is there and may be read."""
     path = Path(given)
     if not path.is_absolute() or not services().settings.paths.allows(path):
         roots = ", ".join(str(root) for root in services().settings.paths.roots)
@@ -98,4 +125,4 @@ def _picture() -> Iterator[tuple[Path, str]]:
         raise UserError(f"{given} cannot be read: {error.strerror}.") from error
     if not is_file:
         raise UserError(f"File does not exist: {given}")
-    yield path, path.name
+    return path

@@ -13,6 +13,7 @@ from jobs.events import Event, all_events
 from jobs.folder import JobFolder
 from tests.conftest import ENDED, until, wait_for_job
 from tests.web import payloads
+from tests.web.internet import web
 from webapp import create_app
 from webapp.config import Settings
 from webapp.services import Services
@@ -92,7 +93,8 @@ class Site:
 @pytest.fixture(scope="session")
 def whole_site(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site")
-    app = create_app(Settings(data_dir=root / "data", data_roots=(tmp_path_factory.getbasetemp(),)))
+    settings = Settings(root / "data", (tmp_path_factory.getbasetemp(),), images_of_the_web=web())
+    app = create_app(settings)
     services: Services = app.extensions["layerscope"]
     services.start()
     site = Site(app.test_client(), services, digit_folders)
@@ -110,6 +112,12 @@ def whole_site(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) ->
 @pytest.fixture
 def site(whole_site: Site) -> Site:
     return whole_site
+
+
+@pytest.fixture(scope="session")
+def trained(whole_site: Site) -> str:
+    """A model of two epochs that is done."""
+    return whole_site.done(whole_site.make_model(model_name="trained", learning_rate="0.001"))
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ def network(params):
 """
 
 
-@pytest.fixture(scope="session")
-def trained(whole_site: Site) -> str:
-    """A model of two epochs that is done."""
-    return whole_site.done(whole_site.make_model(model_name="trained", learning_rate="0.001"))
-
-
 @pytest.fixture
 def digit(site: Site) -> Path:
     return min(site.digits.rglob("*.png"))
