@@ -65,6 +65,8 @@ class Refused(LayerscopeError):
     """The request is understood, and against a rule that the message names."""
 
 
+# Less than this is nothing: file systems keep some blocks to themselves.
+FREE_OF_FULL_DISK = 1 << 20
 DISK_FULL = "The disk of the data directory is full. Delete jobs that nobody needs, or make room on it, and try again."
 
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -70,6 +71,18 @@ class JobFolder:
         names = (path.stem.removeprefix("snapshot_") for path in self.snapshots.glob("snapshot_*.pt"))
         return sorted(int(name) for name in names if name.isdigit())
 
+    def clear(self) -> None:
+        """Remove what a worker made that did not finish, for one that begins anew; what says that it is whole goes first."""
+        self.dataset.unlink(missing_ok=True)
+        kept = {self.spec, self.events, self.log, self.lock}
+        for path in self.path.iterdir():
+            if path in kept:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     def read_spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = json.loads(self.spec.read_text())
         return spec
@@ -128,16 +141,10 @@ def take_lock(path: Path) -> BinaryIO | None:
 
 
 def sign_lock(lock: BinaryIO) -> None:
-    """Write who holds the lock, so that a server that did not start the worker can signal it."""
+    """Write who holds the lock, for people who look. The server knows its workers by `jobs.worker_identity`."""
     lock.truncate(0)
     lock.write(str(os.getpid()).encode())
     lock.flush()
-
-
-def lock_holder(path: Path) -> int | None:
-    """The process that holds the job's lock; None when nobody does, or it has not signed yet."""
-    text = path.read_text() if lock_is_held(path) else ""
-    return int(text) if text.isdigit() else None
 
 
 def lock_is_held(path: Path) -> bool:

@@ -16,6 +16,7 @@ class JobKind:
     "new" page and its form live below `/datasets` or `/models`. `run` names, as `module:function`, what the worker
     calls with its `WorkerJob`; it is imported in the worker only. `feeds` is the kind of model that can learn from a dataset.
     `resumes`: a worker that comes to a job which another left goes on with it from the newest snapshot that is good.
+    Else it begins anew, in a folder without what the other made.
     """
 
     id: str

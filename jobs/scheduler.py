@@ -12,18 +12,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jobs.children import ChildProcess, Launcher, signal_group
-from jobs.errors import EnvironmentFault, NoSuchJob, Refused, full_disk_in_words
+from jobs.children import ChildProcess, Launcher
+from jobs.errors import EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import Event, EventPage, all_events, read_events, that_count
-from jobs.folder import JobFolder, lock_holder, lock_is_held, new_job_id, publish, write_json
+from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
-from jobs.registry import job_kind
+from jobs.registry import JobKind, job_kind
 from jobs.resources import Resources
+from jobs.signs_of_life import SignsOfLife
 from jobs.specs import JobSpec
 from jobs.statuses import RESUMABLE, Status
 from jobs.store import JobRecord, Store
 from jobs.summaries import apply_event, begun_anew
 from jobs.training.snapshot_files import newest_good_snapshot, newest_step
+from jobs.worker_identity import WorkerIdentity, end_holders, find_worker
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ POLL_SECONDS = 0.1
 SECONDS_BETWEEN_LOOKS_AT_QUEUE = 10.0
 STOP_GRACE_SECONDS = 20.0
 
-# A training whose worker crashes is taken up again, but not for ever where it does so each time.
+# A job whose worker crashes is taken up again, but not for ever where it does so each time.
 MOST_CRASHES_AT_ONE_PLACE = 3
 
 OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
@@ -40,9 +42,12 @@ OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status
 
 @dataclass
 class Child:
-    """A worker that this server started or took up again. `process` is None for one that another server started."""
+    """A worker that this server started or took up again. `process` is None for one that another server started;
+    `worker` where that died before it could note which process it is, and the process is gone.
+    """
 
     process: ChildProcess | None
+    worker: WorkerIdentity | None
     out_of_memory_kills: int
     kill_at: float | None = None
 
@@ -58,7 +63,7 @@ class Listeners:
         self._tell(self.events, job_id, page)
 
     def tell_change(self, job_id: str, what: str) -> None:
-        """`what` is "status", "waits", "progress", "attribute", "added" or "deleted"."""
+        """`what` is "status", "remark", "progress", "attribute", "added" or "deleted"."""
         self._tell(self.changes, job_id, what)
 
     def _tell(self, listeners: list[Callable[..., None]], *arguments: Any) -> None:
@@ -81,7 +86,8 @@ class Scheduler:
         self._resources = resources
         self._launcher = launcher
         self._children: dict[str, Child] = {}
-        self._waits_for: dict[str, str] = {}
+        self._remarks: dict[str, str] = {}
+        self._signs = SignsOfLife()
         self._wanted_devices: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
         self._turn = threading.RLock()
@@ -95,15 +101,15 @@ class Scheduler:
         self.listeners = Listeners(changes=[self._note_change])
 
     def _note_change(self, job_id: str, what: str) -> None:
-        if what not in ("progress", "waits"):
+        if what not in ("progress", "remark"):
             self._queue_changed.set()
 
     def folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._jobs_dir / job_id)
 
-    def waits_for(self, job_id: str) -> str | None:
-        """Why a job that waits has not begun, in a sentence; None when it does not wait."""
-        return self._waits_for.get(job_id)
+    def remark(self, job_id: str) -> str | None:
+        """What is to be said of a job beside its status, in a sentence: why it waits, or that its worker stalls."""
+        return self._remarks.get(job_id)
 
     # What people ask for
 
@@ -150,8 +156,9 @@ class Scheduler:
             if job.status is not Status.RUNNING:
                 self._move(job, Status.ABORTED, "Aborted before it began.")
                 return
-            child = self._child(job_id)
-            self._signal(job_id, signal.SIGTERM)
+            child = self._child(job)
+            if child.worker is not None:
+                child.worker.signal_group(signal.SIGTERM)
             if child.kill_at is None:
                 child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
 
@@ -233,7 +240,7 @@ class Scheduler:
     def poll(self) -> None:
         """One round: hear the running jobs, end those that ended and, when anything has changed, start those that can."""
         for job in self._store.running():
-            with self._complaining_once(job.id), self._turn:
+            with self._turn, self._complaining_once(job):
                 self._attend(job)
         now = time.monotonic()
         if self._queue_changed.is_set() or now >= self._look_again_at:
@@ -247,34 +254,43 @@ class Scheduler:
         running = [job for job in active if job.status is Status.RUNNING]
         for job in active:
             if job.status is not Status.RUNNING:
-                with self._complaining_once(job.id):
+                with self._complaining_once(job):
                     self._try_to_start(job, running)
 
     @contextmanager
-    def _complaining_once(self, job_id: str) -> Iterator[None]:
+    def _complaining_once(self, job: JobRecord) -> Iterator[None]:
         """One job that cannot be attended must not keep the others from it."""
         try:
             yield
         except Exception as error:
             # The next round tries again. The fault comes back until somebody mends it, as with a full disk: told once.
             self._queue_changed.set()
-            if self._complaints.get(job_id) != str(error):
-                self._complaints[job_id] = str(error)
-                log.exception("Job %s could not be attended.", job_id)
+            if isinstance(error, LayerscopeError):
+                self._say(job, f"The server cannot attend to it. {error}")
+            if self._complaints.get(job.id) != str(error):
+                self._complaints[job.id] = str(error)
+                log.exception("Job %s could not be attended.", job.id)
 
-    def _child(self, job_id: str) -> Child:
+    def _child(self, job: JobRecord) -> Child:
         """The worker of a running job. One that is unknown here was started by an earlier server."""
-        return self._children.setdefault(job_id, Child(None, out_of_memory_kills()))
+        if job.id not in self._children:
+            lock = self.folder(job.id).lock
+            worker = WorkerIdentity.parse(job.worker) if job.worker else find_worker(lock) if lock.exists() else None
+            self._children[job.id] = Child(None, worker, out_of_memory_kills())
+        return self._children[job.id]
 
     def _attend(self, job: JobRecord) -> None:
-        child = self._child(job.id)
+        child = self._child(job)
         # Ask before reading: no event can come after the last read of a worker that was dead before it.
         alive = self._is_alive(job.id, child)
         summary = self._hear(job)
         if alive:
+            if child.worker is not None:
+                self._say(job, self._signs.words(job.id, child.worker, self.folder(job.id).path))
             if child.kill_at is None or time.monotonic() < child.kill_at:
                 return
-            self._signal(job.id, signal.SIGKILL)
+            if child.worker is not None:
+                child.worker.signal_group(signal.SIGKILL)
             # What hid from the signal in a session of its own may hold the lock for ever; the job itself is over.
             if time.monotonic() < child.kill_at + STOP_GRACE_SECONDS:
                 return
@@ -282,12 +298,15 @@ class Scheduler:
 
     def _is_alive(self, job_id: str, child: Child) -> bool:
         """Whether anything of the job's worker is left. What a dead worker had started holds its lock, and is ended."""
-        ended = child.process is not None and child.process.poll() is not None
+        if child.process is not None:
+            lives = child.process.poll() is None
+        else:
+            lives = child.worker is not None and child.worker.facts() is not None
         held = lock_is_held(self.folder(job_id).lock)
-        if ended and held:
-            assert child.process is not None
-            signal_group(child.process.pid, signal.SIGKILL)
-        return held or (child.process is not None and not ended)
+        # Whoever holds it unknown to us may be its worker.
+        if held and not lives and child.worker is not None:
+            end_holders(self.folder(job_id).lock)
+        return held or lives
 
     def _hear(self, job: JobRecord) -> dict[str, Any]:
         """Read what the worker said since, keep the gist, and pass it on; the new summary."""
@@ -301,6 +320,7 @@ class Scheduler:
             else:
                 for event in page.events:
                     self._apply(job.id, summary, event)
+            self._signs.heard(job.id)
             self._store.record_events(job.id, page.since, page.next, summary)
             self.listeners.tell_events(job.id, page)
             self.listeners.tell_change(job.id, "progress")
@@ -323,16 +343,21 @@ class Scheduler:
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
         status, cause = _ending(child, summary)
-        if _has_crashed(child, summary) and job_kind(job.kind).resumes:
+        if _has_crashed(child, summary):
             crashes, step = self._crashes(job)
             if crashes <= MOST_CRASHES_AT_ONE_PLACE:
                 self._queue_again(job, summary, cause, crashes, step)
-                del self._children[job.id]
+                self._forget_worker(job.id)
                 return
-            cause = f"{cause} {_in_vain(step)}"
+            cause = f"{cause} {_in_vain(job_kind(job.kind), step)}"
         if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
             self.listeners.tell_change(job.id, "status")
-        del self._children[job.id]
+        self._forget_worker(job.id)
+
+    def _forget_worker(self, job_id: str) -> None:
+        del self._children[job_id]
+        self._signs.forget(job_id)
+        self._remarks.pop(job_id, None)
 
     def _crashes(self, job: JobRecord) -> tuple[int, int]:
         """How often the worker has crashed now without a new snapshot in between, and the step of the newest one."""
@@ -366,11 +391,11 @@ class Scheduler:
         device = self._resources.device_for(job, self._wanted_device(job.id), running)
         if device is None:
             names = ", ".join(f'"{other.name}"' for other in running if other.family == job.family)
-            self._wait(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
+            self._say(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
             return
         if not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):
             return
-        self._forget_waiting(job.id)
+        self._forget_remark(job.id)
         running.append(self._store.get(job.id))
         try:
             # A dataset job needs no torch, and starts faster without it.
@@ -381,8 +406,10 @@ class Scheduler:
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
             )
         else:
-            self._children[job.id] = Child(process, out_of_memory_kills())
+            self._children[job.id] = Child(process, WorkerIdentity.of(process.pid), out_of_memory_kills())
         self.listeners.tell_change(job.id, "status")
+        if job.id in self._children:
+            self._store.note_worker(job.id, str(self._children[job.id].worker))
 
     def _wanted_device(self, job_id: str) -> str:
         """What the person chose in the form. Kept while the job waits, because it never changes."""
@@ -404,31 +431,29 @@ class Scheduler:
         if parent.status in (Status.ABORTED, Status.ERROR):
             self._move(job, Status.ABORTED, f'Its dataset "{parent.name}" did not succeed ({parent.status}).')
         elif parent.status is not Status.DONE:
-            self._wait(job, f'Waits for its dataset "{parent.name}".')
+            self._say(job, f'Waits for its dataset "{parent.name}".')
         return parent.status is Status.DONE
 
-    def _wait(self, job: JobRecord, reason: str) -> None:
-        if self._waits_for.get(job.id) != reason:
-            self._waits_for[job.id] = reason
-            self.listeners.tell_change(job.id, "waits")
+    def _say(self, job: JobRecord, remark: str | None) -> None:
+        if self._remarks.get(job.id) == remark:
+            return
+        if remark is None:
+            del self._remarks[job.id]
+        else:
+            self._remarks[job.id] = remark
+        self.listeners.tell_change(job.id, "remark")
 
-    def _forget_waiting(self, job_id: str) -> None:
-        self._waits_for.pop(job_id, None)
+    def _forget_remark(self, job_id: str) -> None:
+        self._remarks.pop(job_id, None)
         self._wanted_devices.pop(job_id, None)
 
     def _move(self, job: JobRecord, after: Status, cause: str | None = None) -> bool:
         if after is not Status.WAITING:
-            self._forget_waiting(job.id)
+            self._forget_remark(job.id)
         moved = self._store.move(job.id, job.status, after, time.time(), cause=cause)
         if moved:
             self.listeners.tell_change(job.id, "status")
         return moved
-
-    def _signal(self, job_id: str, number: signal.Signals) -> None:
-        child = self._child(job_id)
-        pid = child.process.pid if child.process else lock_holder(self.folder(job_id).lock)
-        if pid is not None:
-            signal_group(pid, number)
 
 
 def _ending(child: Child, summary: dict[str, Any]) -> tuple[Status, str | None]:
@@ -457,7 +482,9 @@ def _has_crashed(child: Child, summary: dict[str, Any]) -> bool:
     return child.process is None or (child.process.returncode < 0 and child.process.words_before_order() is None)
 
 
-def _in_vain(step: int) -> str:
+def _in_vain(kind: JobKind, step: int) -> str:
+    if not kind.resumes:
+        return f"It was begun anew {MOST_CRASHES_AT_ONE_PLACE} times, and ended so each time. See to the cause, and clone it."
     place = f"after the snapshot of step {step:,}" if step else "before its first snapshot"
     return (
         f"It was taken up again {MOST_CRASHES_AT_ONE_PLACE} times, and ended so each time at the same place, {place}. "

@@ -48,6 +48,8 @@ MIGRATIONS = (
     # How often the worker of a training crashed with its newest snapshot of one step, and which.
     "ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0; "
     "ALTER TABLE jobs ADD COLUMN crashed_after_step INTEGER NOT NULL DEFAULT 0;",
+    # Which process is at work on it, as jobs.worker_identity knows it.
+    "ALTER TABLE jobs ADD COLUMN worker TEXT;",
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
@@ -76,6 +78,7 @@ class JobRecord:
     framework: str | None
     crashes: int
     crashed_after_step: int
+    worker: str | None
 
 
 @dataclass(frozen=True)
@@ -260,12 +263,18 @@ class Store:
         """Change the status if it still is `before`; whether it was. With `queue_again` the only way that a status changes."""
         with self._transaction() as connection:
             changed = connection.execute(
-                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ? WHERE id = ? AND status = ?",
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ?, worker = NULL WHERE id = ? AND status = ?",
                 (after, cause, line, device, job_id, before),
             ).rowcount
             if changed:
                 connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, after, now))
         return bool(changed)
+
+    def note_worker(self, job_id: str, worker: str) -> None:
+        """Which process does a job that runs."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE jobs SET worker = ? WHERE id = ? AND status = ?",
+                               (worker, job_id, Status.RUNNING))  # fmt: skip
 
     def queue_again(self, job_id: str, before: Status, now: float, summary: dict[str, Any], *, cause: str | None = None,
                     crashes: int = 0, crashed_after_step: int = 0) -> bool:  # fmt: skip
@@ -273,8 +282,8 @@ class Store:
         summary: what the old one says of its end must not be taken for the next one's."""
         with self._transaction() as connection:
             changed = connection.execute(
-                "UPDATE jobs SET status = ?, cause = ?, cause_line = NULL, device = NULL, summary = ?, crashes = ?, "
-                "crashed_after_step = ? WHERE id = ? AND status = ?",
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = NULL, device = NULL, worker = NULL, summary = ?, "
+                "crashes = ?, crashed_after_step = ? WHERE id = ? AND status = ?",
                 (Status.WAITING, cause, json.dumps(summary), crashes, crashed_after_step, job_id, before),
             ).rowcount
             if changed:

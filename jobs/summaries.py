@@ -22,6 +22,10 @@ def begun_anew(summary: Summary) -> Summary:
     return {key: value for key, value in summary.items() if key not in OF_AN_END}
 
 
+def _begun_anew(summary: Summary, event: Event) -> None:
+    summary.clear()
+
+
 def _started(summary: Summary, event: Event) -> None:
     for key in OF_AN_END:
         summary.pop(key, None)
@@ -89,6 +93,7 @@ def _failed(summary: Summary, event: Event) -> None:
 
 
 APPLY = {
+    "begun_anew": _begun_anew,
     "started": _started,
     "progress": _progress,
     "train": _train,

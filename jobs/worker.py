@@ -78,7 +78,10 @@ def _run_locked(folder: JobFolder, ending_before: str) -> int:
         try:
             events.write("started")
             spec = parse_spec(folder.read_spec())
-            run = pkgutil.resolve_name(job_kind(spec.kind).run)
+            kind = job_kind(spec.kind)
+            if is_taken_up and not kind.resumes:
+                _begin_anew(folder, events, ending_before)
+            run = pkgutil.resolve_name(kind.run)
             run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before))
         except StopRequested:
             events.write("stopped")
@@ -93,6 +96,15 @@ def _run_locked(folder: JobFolder, ending_before: str) -> int:
         _log_trace(error)
         return STATUS_CANNOT_WRITE
     return status
+
+
+def _begin_anew(folder: JobFolder, events: EventWriter, ending_before: str) -> None:
+    """Leave nothing of what an earlier worker made, and say that what it told is void."""
+    folder.clear()
+    events.write("begun_anew")
+    text = f"{ending_before} Begun anew.".strip()
+    print(text)
+    events.write("message", level="warning", text=text)
 
 
 def cause_of(error: Exception) -> str:

@@ -18,6 +18,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from jobs.scheduler import Scheduler
 from webapp import create_app
 from webapp.config import Settings
 
@@ -43,6 +44,13 @@ def until(
             time.sleep(0.02)
         else:
             wait(50)
+
+
+def worker_pid(scheduler: Scheduler, job_id: str) -> int:
+    """The worker of a running job."""
+    worker = scheduler._children[job_id].worker
+    assert worker is not None
+    return worker.pid
 
 
 def save_digits(folder: Path, count: int, size: int = 28) -> Path:

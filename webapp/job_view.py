@@ -110,8 +110,8 @@ class JobView:
         return left if self.running else None
 
     @property
-    def waits_for(self) -> str | None:
-        return services().scheduler.waits_for(self.id)
+    def remark(self) -> str | None:
+        return services().scheduler.remark(self.id)
 
     @property
     def dataset_id(self) -> str | None:
@@ -156,7 +156,7 @@ def status_of(job: JobView) -> dict[str, Any]:
         "line": job.line,
         "running": job.running,
         "can_resume": job.can_resume,
-        "waits_for": job.waits_for,
+        "remark": job.remark,
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,
         "seconds_left": job.seconds_left,
@@ -194,7 +194,7 @@ def table_row(job: ListedJob) -> dict[str, Any]:
         "status": record.status.value,
         "status_css": record.status.css,
         "cause": record.cause,
-        "waits_for": services().scheduler.waits_for(record.id),
+        "remark": services().scheduler.remark(record.id),
         "submitted": record.created,
         "elapsed": _elapsed(job),
         "progress": round(100 * float(summary.get("progress", 0.0)), 1),

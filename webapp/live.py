@@ -16,8 +16,8 @@ HOME_ROOM = "job_management"
 
 
 def _rooms(job_id: str, what: str) -> tuple[str, ...]:
-    """Who wants to hear of a change: a job's own page has its progress from its events, and only it shows for what it waits."""
-    if what == "waits":
+    """Who wants to hear of a change: a job's own page has its progress from its events, and only it follows the remarks."""
+    if what == "remark":
         return (job_id,)
     return (HOME_ROOM,) if what in ("added", "progress") else (job_id, HOME_ROOM)
 
@@ -26,7 +26,7 @@ def _details(job_id: str, what: str) -> dict[str, Any]:
     """What a page would have to ask for otherwise, each of a hundred open ones."""
     if what == "progress":
         return {"row": table_row(services().store.listed_job(job_id))}
-    return status_of(job_view(job_id)) if what in ("status", "waits", "attribute") else {}
+    return status_of(job_view(job_id)) if what in ("status", "remark", "attribute") else {}
 
 
 class JobsNamespace(Namespace):  # type: ignore[misc]
@@ -59,7 +59,7 @@ def install(app: Flask, scheduler: Scheduler) -> SocketIO:
         # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
         with app.test_request_context():
             try:
-                update = "status" if what == "waits" else what
+                update = "status" if what == "remark" else what
                 message = {"update": update, "job_id": job_id, **_details(job_id, what)}
             except NoSuchJob:
                 return

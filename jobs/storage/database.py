@@ -17,15 +17,13 @@ from typing import Any, Self
 import lmdb
 from numpy.typing import NDArray
 
-from jobs.errors import DISK_FULL, BadDatabase, EnvironmentFault
+from jobs.errors import DISK_FULL, FREE_OF_FULL_DISK, BadDatabase, EnvironmentFault
 from jobs.folder import publish
 from jobs.storage.datum import BadDatum, Datum, Pixels, image_of, label_of, parse_datum
 
 Item = tuple[bytes, bytes]
 
 FIRST_MAP_SIZE = 64 << 20
-# Less than this is nothing: file systems keep some blocks to themselves.
-FREE_OF_FULL_DISK = 1 << 20
 
 # The first two pages of a data.mdb of a 64-bit machine: a page header, then magic, version, address and size of the
 # map, two trees (pad, flags, depth, branch pages, leaf pages, overflow pages, entries, root), last page, transaction.

@@ -81,6 +81,10 @@ export function classChart(el) {
   new ResizeObserver(draw).observe(box);
   return {
     draw,
+    clear() {
+      labels = [];
+      for (const split of Object.keys(counts)) delete counts[split];
+    },
     setLabels: (names) => (labels = names),
     setCounts(split, values) {
       counts[split] = values;

@@ -57,7 +57,7 @@ export function jobStatus(page) {
       source.classList.add("bad-line");
       source.closest("details").open = true;
     }
-    setText(role(page, "waits-for"), status.waits_for ?? "");
+    setText(role(page, "remark"), status.remark ?? "");
     if (status.name) setText(role(page, "name"), status.name);
     const times = status.times ?? [];
     const started = times.findLast((entry) => entry.status === "Running")?.time ?? null;

@@ -15,7 +15,7 @@ function sparkline(losses) {
 }
 
 const cells = {
-  name: (row) => h("td", { class: "name" }, h("div", null, h("a", { href: row.url, title: row.name }, row.name), row.group ? h("span", { class: "group" }, row.group) : null), row.cause ? h("div", { class: row.status === "Error" ? "cause" : "waits", title: row.cause }, row.cause) : null, row.waits_for ? h("div", { class: "waits", title: row.waits_for }, row.waits_for) : null),
+  name: (row) => h("td", { class: "name" }, h("div", null, h("a", { href: row.url, title: row.name }, row.name), row.group ? h("span", { class: "group" }, row.group) : null), row.cause ? h("div", { class: row.status === "Error" ? "cause" : "waits", title: row.cause }, row.cause) : null, row.remark ? h("div", { class: "waits", title: row.remark }, row.remark) : null),
   status: (row) => h("td", null, h("span", { class: `status status-${row.status.toLowerCase()}`, "data-status": row.status }, row.status)),
   title: (row) => h("td", { class: "minor" }, row.title),
   progress: (row) => h("td", null, h("div", { class: "progress-cell" }, h("progress", { max: 100, value: row.progress ?? 0, "aria-label": `Progress of ${row.name}` }), h("span", { class: "number" }, `${Math.floor(row.progress ?? 0)} %`))),

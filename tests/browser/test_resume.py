@@ -7,7 +7,7 @@ import signal
 import requests
 from playwright.sync_api import Page, expect
 
-from jobs.folder import JobFolder, lock_holder
+from jobs.folder import JobFolder
 from jobs.networks.starter import starter_network
 from tests.browser.conftest import PictureKeeper, post
 from tests.conftest import RunningServer, until
@@ -26,9 +26,7 @@ def held(page: Page, what: str) -> int:
 
 
 def kill(folder: JobFolder) -> None:
-    pid = lock_holder(folder.lock)
-    assert pid is not None
-    os.killpg(pid, signal.SIGKILL)
+    os.killpg(int(folder.lock.read_text()), signal.SIGKILL)
 
 
 def abort(page: Page) -> None:

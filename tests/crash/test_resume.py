@@ -14,14 +14,14 @@ import pytest
 
 from jobs.errors import Refused
 from jobs.events import all_events
-from jobs.folder import JobFolder, lock_holder
+from jobs.folder import JobFolder
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.resources import Resources
 from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
 from jobs.statuses import Status
 from jobs.store import JobRecord, Store
 from jobs.worker import WorkerJob
-from tests.conftest import until
+from tests.conftest import until, worker_pid
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from tests.unit.test_resuming import NETWORK, told, weights
 
@@ -131,9 +131,7 @@ def has_ended(job: JobRecord) -> bool:
 
 def kill(scheduler: Scheduler, job_id: str) -> None:
     """SIGKILL for the worker and all of its session."""
-    pid = lock_holder(scheduler.folder(job_id).lock)
-    assert pid is not None
-    os.killpg(pid, signal.SIGKILL)
+    os.killpg(worker_pid(scheduler, job_id), signal.SIGKILL)
 
 
 def history(store: Store, job_id: str) -> list[str]:

@@ -2,92 +2,21 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobs.datasets.generic_image import GenericImageDatasetSpec
-from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import Refused
-from jobs.folder import lock_holder, lock_is_held, take_lock
+from jobs.events import all_events
+from jobs.folder import lock_is_held, take_lock
 from jobs.processes import ending_in_words
 from jobs.resources import DATASET_JOBS_AT_ONCE, Resources
-from jobs.scheduler import Scheduler
+from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
 from jobs.statuses import Status
-from jobs.store import JobRecord, Store
-from tests.conftest import save_digits, until
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store.sqlite")
-
-
-@pytest.fixture
-def jobs_dir(tmp_path: Path) -> Path:
-    (tmp_path / "jobs").mkdir()
-    return tmp_path / "jobs"
-
-
-@pytest.fixture
-def scheduler(jobs_dir: Path, store: Store) -> Iterator[Scheduler]:
-    """A scheduler whose rounds the test does itself."""
-    scheduler = Scheduler(jobs_dir, store, Resources())
-    yield scheduler
-    for job in store.active():
-        scheduler.abort(job.id)
-    wait_for_none(scheduler, store)
-
-
-def wait_for_none(scheduler: Scheduler, store: Store) -> None:
-    def ended() -> bool:
-        scheduler.poll()
-        return not store.active()
-
-    until(ended, 40, "no job runs any more")
-
-
-def wait_for(scheduler: Scheduler, store: Store, job_id: str, *statuses: Status) -> JobRecord:
-    def there() -> JobRecord | None:
-        scheduler.poll()
-        job = store.get(job_id)
-        return job if job.status in statuses else None
-
-    found = until(there, 60, f"{job_id} is {statuses}")
-    assert found is not None
-    return found
-
-
-@pytest.fixture(scope="session")
-def many_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Enough work that a worker is still at it when it is killed: every picture is enlarged to 1024×1024."""
-    return save_digits(tmp_path_factory.mktemp("many"), 1500)
-
-
-def long_job(folder: Path) -> ImageClassificationDatasetSpec:
-    return ImageClassificationDatasetSpec(
-        dataset_name="long", folder_train=str(folder), resize_width=1024, resize_height=1024
-    )
-
-
-def short_job(folder: Path) -> ImageClassificationDatasetSpec:
-    return ImageClassificationDatasetSpec(
-        dataset_name="short", folder_train=str(folder), resize_width=28, resize_height=28, resize_channels=1
-    )
-
-
-def start_long_job(scheduler: Scheduler, store: Store, folder: Path) -> tuple[str, int]:
-    """A job whose worker is in the middle of its work, and the worker's pid."""
-    job_id = scheduler.submit(long_job(folder))
-
-    def has_progress() -> int | None:
-        scheduler.poll()
-        return lock_holder(scheduler.folder(job_id).lock) if store.get(job_id).summary.get("progress") else None
-
-    pid = until(has_progress, 60, "the worker is at work")
-    assert pid is not None
-    return job_id, pid
+from jobs.store import Store
+from tests.conftest import until, worker_pid
+from tests.crash.conftest import history, long_job, polled_until, short_job, start_long_job, wait_for
 
 
 def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:
@@ -98,15 +27,45 @@ def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store,
     assert store.get(job_id).summary["progress"] == 1.0
 
 
-def test_a_killed_worker_is_an_error_with_its_cause_in_words(
+def test_a_dataset_whose_worker_is_killed_is_begun_anew_and_whole(
     scheduler: Scheduler, store: Store, many_pictures: Path
 ) -> None:
-    job_id, pid = start_long_job(scheduler, store, many_pictures)
-    os.kill(pid, signal.SIGKILL)
+    spec = short_job(many_pictures).model_copy(update={"resize_width": 96, "resize_height": 96})
+    whole = scheduler.submit(spec)
+    wait_for(scheduler, store, whole, Status.DONE)
+    killed = scheduler.submit(spec)
+    folder = scheduler.folder(killed)
+
+    def has_half_a_database() -> bool:
+        scheduler.poll()
+        return store.get(killed).status is Status.RUNNING and (folder.path / ".train_db.tmp").exists()
+
+    until(has_half_a_database, 60, "a database is half made")
+    (folder.path / "left_by_the_first").touch()
+    os.kill(worker_pid(scheduler, killed), signal.SIGKILL)
+    job = wait_for(scheduler, store, killed, Status.DONE)
+    assert history(store, killed) == ["Initialized", "Waiting", "Running", "Waiting", "Running", "Done"]
+    assert (job.cause, job.summary["progress"]) == (None, 1.0)
+    (message,) = [event["text"] for event in all_events(folder.events) if event["type"] == "message"]
+    assert message.startswith("Killed from outside (SIGKILL)")
+    assert message.endswith("Begun anew.")
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {path.name for path in scheduler.folder(whole).path.iterdir()}
+    assert folder.read_dataset() == scheduler.folder(whole).read_dataset()
+
+
+def test_a_dataset_whose_worker_is_killed_each_time_is_an_error_with_its_cause_in_words(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    job_id = scheduler.submit(long_job(many_pictures))
+    for time in range(1, 2 + MOST_CRASHES_AT_ONE_PLACE):
+        polled_until(scheduler, lambda time=time: history(store, job_id).count("Running") == time)
+        os.killpg(worker_pid(scheduler, job_id), signal.SIGKILL)
     job = wait_for(scheduler, store, job_id, Status.ERROR)
-    assert job.cause is not None
-    assert "Killed from outside (SIGKILL)" in job.cause
     assert not lock_is_held(scheduler.folder(job_id).lock), "what the worker had started is gone too"
+    assert job.cause is not None
+    assert job.cause.startswith("Killed from outside (SIGKILL)")
+    assert f"begun anew {MOST_CRASHES_AT_ONE_PLACE} times" in job.cause
 
 
 def test_an_aborted_dataset_leaves_no_half_database(scheduler: Scheduler, store: Store, many_pictures: Path) -> None:
@@ -143,15 +102,18 @@ def test_a_restarted_server_takes_up_a_worker_that_it_did_not_start(
     scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
 
 
-def test_a_worker_that_died_while_the_server_was_away_is_an_error(
+def test_a_dataset_whose_worker_died_while_the_server_was_away_is_begun_anew(
     scheduler: Scheduler, store: Store, jobs_dir: Path, many_pictures: Path
 ) -> None:
     job_id, pid = start_long_job(scheduler, store, many_pictures)
     os.killpg(pid, signal.SIGKILL)
     scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
     successor = Scheduler(jobs_dir, store, Resources())
-    job = wait_for(successor, store, job_id, Status.ERROR)
-    assert "while the server was away" in (job.cause or "")
+    events = scheduler.folder(job_id).events
+    polled_until(successor, lambda: any(event["type"] == "begun_anew" for event in all_events(events)))
+    assert "while the server was away" in events.read_text()
+    successor.abort(job_id)
+    wait_for(successor, store, job_id, Status.ABORTED)
 
 
 def test_a_job_is_never_written_by_two_workers(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:
@@ -220,10 +182,10 @@ def test_a_round_without_news_reads_none_of_the_jobs_that_wait(
     wait_for(scheduler, store, waiting[0], Status.ABORTED)
     wait_for(scheduler, store, waiting[2], Status.RUNNING)
     scheduler.poll()
-    assert all("is at work" in (scheduler.waits_for(job_id) or "") for job_id in waiting[3:])
+    assert all("is at work" in (scheduler.remark(job_id) or "") for job_id in waiting[3:])
     for job_id in waiting[3:]:
         scheduler.abort(job_id)
-        assert scheduler.waits_for(job_id) is None
+        assert scheduler.remark(job_id) is None
 
 
 def test_a_fault_in_a_listener_stops_nothing(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:

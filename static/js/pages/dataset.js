@@ -27,6 +27,7 @@ export function mount(page) {
     analysed: (event) => showAnalysed(page, event, chart),
     mean: (event) => showMean(page, event.file),
     skipped: (event) => showSkipped(page, event),
+    begun_anew: () => forget(page, chart),
   };
   followJob(page.dataset.jobId, {
     onEvents(events) {
@@ -107,6 +108,17 @@ function showMean(page, file) {
 }
 
 const skipped = new Map();
+
+/** What a worker told that did not finish is void: another one tells it again. */
+function forget(page, chart) {
+  skipped.clear();
+  setText(role(page, "skipped-count"), "0");
+  role(page, "skipped").hidden = true;
+  role(page, "skipped-rows").replaceChildren();
+  for (const row of role(page, "database-rows").querySelectorAll("[data-db]")) row.remove();
+  role(page, "mean").querySelector(".mean-picture img")?.remove();
+  chart.clear();
+}
 
 function showSkipped(page, event) {
   role(page, "skipped").hidden = false;

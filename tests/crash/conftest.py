@@ -1,0 +1,96 @@
+"""A scheduler whose rounds the test does itself, real workers, and datasets that take as long as a test needs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.datasets.image_classification import ImageClassificationDatasetSpec
+from jobs.resources import Resources
+from jobs.scheduler import Scheduler
+from jobs.statuses import Status
+from jobs.store import JobRecord, Store
+from tests.conftest import save_digits, until, worker_pid
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store.sqlite")
+
+
+@pytest.fixture
+def jobs_dir(tmp_path: Path) -> Path:
+    (tmp_path / "jobs").mkdir()
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def scheduler(jobs_dir: Path, store: Store) -> Iterator[Scheduler]:
+    """A scheduler whose rounds the test does itself."""
+    scheduler = Scheduler(jobs_dir, store, Resources())
+    yield scheduler
+    for job in store.active():
+        scheduler.abort(job.id)
+    wait_for_none(scheduler, store)
+
+
+def wait_for_none(scheduler: Scheduler, store: Store) -> None:
+    def ended() -> bool:
+        scheduler.poll()
+        return not store.active()
+
+    until(ended, 40, "no job runs any more")
+
+
+def polled_until(scheduler: Scheduler, look: Callable[[], object]) -> None:
+    def seen() -> object:
+        scheduler.poll()
+        return look()
+
+    until(seen, 60)
+
+
+def history(store: Store, job_id: str) -> list[str]:
+    return [change.status.value for change in store.status_changes(job_id)]
+
+
+def wait_for(scheduler: Scheduler, store: Store, job_id: str, *statuses: Status) -> JobRecord:
+    def there() -> JobRecord | None:
+        scheduler.poll()
+        job = store.get(job_id)
+        return job if job.status in statuses else None
+
+    found = until(there, 60, f"{job_id} is {statuses}")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def many_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough work that a worker is still at it when it is killed: every picture is enlarged to 1024×1024."""
+    return save_digits(tmp_path_factory.mktemp("many"), 1500)
+
+
+def long_job(folder: Path) -> ImageClassificationDatasetSpec:
+    return ImageClassificationDatasetSpec(
+        dataset_name="long", folder_train=str(folder), resize_width=1024, resize_height=1024
+    )
+
+
+def short_job(folder: Path) -> ImageClassificationDatasetSpec:
+    return ImageClassificationDatasetSpec(
+        dataset_name="short", folder_train=str(folder), resize_width=28, resize_height=28, resize_channels=1
+    )
+
+
+def start_long_job(scheduler: Scheduler, store: Store, folder: Path) -> tuple[str, int]:
+    """A job whose worker is in the middle of its work, and the worker's pid."""
+    job_id = scheduler.submit(long_job(folder))
+
+    def has_progress() -> int | None:
+        scheduler.poll()
+        return worker_pid(scheduler, job_id) if store.get(job_id).summary.get("progress") else None
+
+    pid = until(has_progress, 60, "the worker is at work")
+    assert pid is not None
+    return job_id, pid
