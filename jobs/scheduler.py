@@ -21,7 +21,7 @@ from jobs.registry import JobKind, job_kind
 from jobs.resources import Resources
 from jobs.signs_of_life import SignsOfLife
 from jobs.specs import JobSpec
-from jobs.statuses import RESUMABLE, Status
+from jobs.statuses import RESUMABLE, Status, Wish
 from jobs.store import JobRecord, Store
 from jobs.summaries import apply_event, begun_anew
 from jobs.training.snapshot_files import newest_good_snapshot, newest_step
@@ -37,7 +37,9 @@ STOP_GRACE_SECONDS = 20.0
 # A job whose worker crashes is taken up again, but not for ever where it does so each time.
 MOST_CRASHES_AT_ONE_PLACE = 3
 
-OUTCOMES = {"finished": Status.DONE, "stopped": Status.ABORTED, "failed": Status.ERROR}
+ENDED_BY_FORCE = "It did not stop when asked and was ended by force. What it had kept before is good."
+ENDED_WHILE_AWAY = "It was asked to stop, and ended without keeping its state. What it had kept before is good."
+STOPPED_FROM_OUTSIDE = "Stopped from outside (SIGTERM), as when the machine is shut down."
 
 
 @dataclass
@@ -143,27 +145,37 @@ class Scheduler:
         return job_id
 
     def abort(self, job_id: str, to_delete: bool = False) -> None:
-        """Ask a job to stop. A running worker gets SIGTERM, and SIGKILL when it has not ended after a grace time.
-
-        Where that is only to delete it then, it is refused if the deletion would be.
-        """
+        """End a job. Where that is only to delete it then, it is refused if the deletion would be."""
         with self._turn:
             job = self._store.get(job_id)
             if to_delete:
                 self._refuse_if_read(job)
-            if not job.status.is_running:
+            if not job.status.is_running and job.status is not Status.PAUSED:
                 raise Refused("Job not aborted: it does not run.")
-            if job.status is not Status.RUNNING:
-                self._move(job, Status.ABORTED, "Aborted before it began.")
-                return
-            child = self._child(job)
-            if child.worker is not None:
-                child.worker.signal_group(signal.SIGTERM)
-            if child.kill_at is None:
-                child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
+            self._stop(job, Wish.ABORT)
+
+    def pause(self, job_id: str) -> None:
+        """Let a training rest until it is resumed."""
+        with self._turn:
+            job = self._store.get(job_id)
+            if not job_kind(job.kind).resumes:
+                raise Refused(f'Cannot pause "{job.name}": only trainings can go on later. It was left alone.')
+            if not job.status.is_running:
+                raise Refused(f'Cannot pause "{job.name}": it is {job.status}. What runs or waits can be paused.')
+            self._stop(job, Wish.PAUSE)
+
+    def _stop(self, job: JobRecord, wish: Wish) -> None:
+        """Stop a job at once if no worker is at it, else in the next round."""
+        # The wish is kept first, so that a server that comes after this one knows of it.
+        if self._store.wish(job.id, wish):
+            self._wake.set()
+            return
+        is_new = wish is Wish.ABORT and job.event_offset == 0
+        self._move(job, wish.status, "Aborted before it began." if is_new else None)
 
     def resume(self, job_id: str) -> None:
-        """Queue a training that was stopped or failed once more. Its worker goes on from the newest good snapshot."""
+        """Queue a training that was paused, was aborted or failed once more. Its worker goes on from the newest good
+        snapshot."""
         job = self._store.get(job_id)
         # Without taking a turn: snapshots are read to their end for it.
         self._refuse_to_resume(job)
@@ -175,11 +187,14 @@ class Scheduler:
     def _refuse_to_resume(self, job: JobRecord) -> None:
         """Raise Refused, with what to do instead, where there is nothing to go on with."""
         if job.status not in RESUMABLE:
-            raise Refused(f'Cannot resume "{job.name}": it is {job.status}. What was aborted or failed can be resumed.')
+            raise Refused(
+                f'Cannot resume "{job.name}": it is {job.status}. What was paused, was aborted or failed can be resumed.'
+            )
         if not job_kind(job.kind).resumes:
             raise Refused(f'Cannot resume "{job.name}": only trainings can go on. Clone the job to begin anew.')
         newest = newest_good_snapshot(self.folder(job.id))
-        if newest.manifest is None:
+        # One that was paused before it had a snapshot begins anew, as it would have after a crash.
+        if newest.manifest is None and (job.status is not Status.PAUSED or newest.damaged):
             found = " ".join(newest.damaged.values()) or "It has left no snapshot to go on from."
             raise Refused(f'Cannot resume "{job.name}". {found} Clone the job to begin anew.')
 
@@ -287,6 +302,10 @@ class Scheduler:
         if alive:
             if child.worker is not None:
                 self._say(job, self._signs.words(job.id, child.worker, self.folder(job.id).path))
+            if job.wish is not None and child.kill_at is None:
+                if child.worker is not None:
+                    child.worker.signal_group(signal.SIGTERM)
+                child.kill_at = time.monotonic() + STOP_GRACE_SECONDS
             if child.kill_at is None or time.monotonic() < child.kill_at:
                 return
             if child.worker is not None:
@@ -294,7 +313,8 @@ class Scheduler:
             # What hid from the signal in a session of its own may hold the lock for ever; the job itself is over.
             if time.monotonic() < child.kill_at + STOP_GRACE_SECONDS:
                 return
-        self._conclude(job, child, summary)
+        # Read again: something may have been wished of it since.
+        self._conclude(self._store.get(job.id), child, summary)
 
     def _is_alive(self, job_id: str, child: Child) -> bool:
         """Whether anything of the job's worker is left. What a dead worker had started holds its lock, and is ended."""
@@ -342,8 +362,8 @@ class Scheduler:
             log.exception("Job %s said something strange: %r", job_id, event)
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
-        status, cause = _ending(child, summary)
-        if _has_crashed(child, summary):
+        status, cause = _ending(job, child, summary)
+        if _was_interrupted(job, child, summary):
             crashes, step = self._crashes(job)
             if crashes <= MOST_CRASHES_AT_ONE_PLACE:
                 self._queue_again(job, summary, cause, crashes, step)
@@ -456,29 +476,35 @@ class Scheduler:
         return moved
 
 
-def _ending(child: Child, summary: dict[str, Any]) -> tuple[Status, str | None]:
+def _ending(job: JobRecord, child: Child, summary: dict[str, Any]) -> tuple[Status, str | None]:
     """What became of the job of a worker that has ended, and why."""
     outcome = summary.get("outcome")
-    if outcome is not None:
-        return OUTCOMES[outcome], summary.get("cause")
     returncode = child.process.returncode if child.process else None
-    if child.kill_at is not None and returncode == -signal.SIGTERM:
-        # It was asked before it could listen, and had done nothing yet.
-        return Status.ABORTED, None
-    if child.kill_at is not None:
-        return Status.ABORTED, "It did not stop when asked and was ended by force. What it had kept before is good."
+    if outcome == "finished":
+        return Status.DONE, None
+    if outcome == "failed":
+        return Status.ERROR, summary["cause"]
+    if job.wish is not None:
+        # By the signal itself: it was asked before it could listen, and had done nothing yet.
+        is_good = outcome == "stopped" or returncode == -signal.SIGTERM
+        fault = ENDED_WHILE_AWAY if child.kill_at is None else ENDED_BY_FORCE
+        return job.wish.status, None if is_good else fault
+    if outcome == "stopped":
+        return Status.ABORTED, summary.get("cause") or STOPPED_FROM_OUTSIDE
     killed_for_memory = out_of_memory_kills() > child.out_of_memory_kills
     words = child.process.words_before_order() if child.process else None
     return Status.ERROR, ending_in_words(returncode, killed_for_memory, words)
 
 
-def _has_crashed(child: Child, summary: dict[str, Any]) -> bool:
-    """Whether a worker ended that nobody had asked to, and said nothing of it: by a signal, or with the machine.
+def _was_interrupted(job: JobRecord, child: Child, summary: dict[str, Any]) -> bool:
+    """Whether a worker ended that nobody had asked to: by a signal, or with the machine.
 
     What ended by itself, or had not even begun, would only do so again.
     """
-    if summary.get("outcome") is not None or child.kill_at is not None:
+    if job.wish is not None:
         return False
+    if outcome := summary.get("outcome"):
+        return outcome == "stopped" and summary.get("cause") is None
     return child.process is None or (child.process.returncode < 0 and child.process.words_before_order() is None)
 
 

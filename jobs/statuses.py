@@ -1,4 +1,4 @@
-"""The states that a job can be in, by DIGITS's names."""
+"""The states that a job can be in, by DIGITS's names, and what a person may wish of one that runs."""
 
 from enum import StrEnum
 
@@ -7,6 +7,8 @@ class Status(StrEnum):
     INITIALIZED = "Initialized"
     WAITING = "Waiting"
     RUNNING = "Running"
+    # Not one of DIGITS's. No end: it waits for the person who paused it.
+    PAUSED = "Paused"
     DONE = "Done"
     ABORTED = "Aborted"
     ERROR = "Error"
@@ -22,5 +24,17 @@ class Status(StrEnum):
 
 
 # From which a job may be taken up again.
-RESUMABLE = (Status.ABORTED, Status.ERROR)
+RESUMABLE = (Status.PAUSED, Status.ABORTED, Status.ERROR)
 ACTIVE = (Status.INITIALIZED, Status.WAITING, Status.RUNNING)
+
+
+class Wish(StrEnum):
+    """Why a running job is to stop."""
+
+    ABORT = "abort"
+    PAUSE = "pause"
+
+    @property
+    def status(self) -> Status:
+        """What the job is once it has stopped."""
+        return {Wish.ABORT: Status.ABORTED, Wish.PAUSE: Status.PAUSED}[self]

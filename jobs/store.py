@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
 from jobs.listing import BEGAN, CHANGED, READERS, Listing, install_functions
-from jobs.statuses import ACTIVE, Status
+from jobs.statuses import ACTIVE, Status, Wish
 
 SCHEMA = """
 CREATE TABLE jobs (
@@ -50,6 +50,8 @@ MIGRATIONS = (
     "ALTER TABLE jobs ADD COLUMN crashed_after_step INTEGER NOT NULL DEFAULT 0;",
     # Which process is at work on it, as jobs.worker_identity knows it.
     "ALTER TABLE jobs ADD COLUMN worker TEXT;",
+    # What a person wishes of a running job: that it stops, and why.
+    "ALTER TABLE jobs ADD COLUMN wish TEXT;",
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
@@ -79,6 +81,7 @@ class JobRecord:
     crashes: int
     crashed_after_step: int
     worker: str | None
+    wish: Wish | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ class StatusChange:
 
 
 def _record(values: dict[str, Any]) -> JobRecord:
-    return JobRecord(**values | {"status": Status(values["status"]), "summary": json.loads(values["summary"])})
+    wish = values["wish"] and Wish(values["wish"])
+    summary = json.loads(values["summary"])
+    return JobRecord(**values | {"status": Status(values["status"]), "summary": summary, "wish": wish})
 
 
 def _listed(values: dict[str, Any]) -> ListedJob:
@@ -260,10 +265,13 @@ class Store:
 
     def move(self, job_id: str, before: Status, after: Status, now: float, *, cause: str | None = None,
              line: int | None = None, device: str | None = None) -> bool:  # fmt: skip
-        """Change the status if it still is `before`; whether it was. With `queue_again` the only way that a status changes."""
+        """Change the status if it still is `before`; whether it was. With `queue_again` the only way that a status changes.
+
+        What was wished of the job was wished of it in its status before."""
         with self._transaction() as connection:
             changed = connection.execute(
-                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ?, worker = NULL WHERE id = ? AND status = ?",
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ?, worker = NULL, wish = NULL "
+                "WHERE id = ? AND status = ?",
                 (after, cause, line, device, job_id, before),
             ).rowcount
             if changed:
@@ -282,13 +290,23 @@ class Store:
         summary: what the old one says of its end must not be taken for the next one's."""
         with self._transaction() as connection:
             changed = connection.execute(
-                "UPDATE jobs SET status = ?, cause = ?, cause_line = NULL, device = NULL, worker = NULL, summary = ?, "
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = NULL, device = NULL, worker = NULL, wish = NULL, "
+                "summary = ?, "
                 "crashes = ?, crashed_after_step = ? WHERE id = ? AND status = ?",
                 (Status.WAITING, cause, json.dumps(summary), crashes, crashed_after_step, job_id, before),
             ).rowcount
             if changed:
                 connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.WAITING, now))
         return bool(changed)
+
+    def wish(self, job_id: str, wish: Wish) -> bool:
+        """Note what a person wishes of a running job; whether it runs. An abort stands, whatever is wished after it."""
+        with self._transaction() as connection:
+            noted = connection.execute(
+                "UPDATE jobs SET wish = CASE wish WHEN ? THEN wish ELSE ? END WHERE id = ? AND status = ?",
+                (Wish.ABORT, wish, job_id, Status.RUNNING),
+            ).rowcount
+        return bool(noted)
 
     def record_events(self, job_id: str, since: int, offset: int, summary: dict[str, Any]) -> None:
         """Note that the events from `since` up to `offset` are in `summary`."""

@@ -85,7 +85,7 @@ def _finished(summary: Summary, event: Event) -> None:
 
 
 def _stopped(summary: Summary, event: Event) -> None:
-    summary.update(outcome="stopped", seconds_left=None)
+    summary.update(outcome="stopped", cause=event.get("cause"), seconds_left=None)
 
 
 def _failed(summary: Summary, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What a person can do with any job: follow, rename, annotate, clone, abort, resume, delete."""
+"""What a person can do with any job: follow, rename, annotate, clone, abort, pause, resume, delete."""
 
 import re
 from collections.abc import Callable
@@ -138,10 +138,18 @@ def abort_one(job_id: str) -> ResponseReturnValue:
     return _sentence("Job aborted.")
 
 
+@blueprint.post("/jobs/<job_id>/pause")
+@blueprint.post("/models/<job_id>/pause")
+def pause(job_id: str) -> ResponseReturnValue:
+    """Stop a training, with a snapshot, until it is resumed; one that waits rests without."""
+    services().scheduler.pause(job_id)
+    return _sentence("Job paused.")
+
+
 @blueprint.post("/jobs/<job_id>/resume")
 @blueprint.post("/models/<job_id>/resume")
 def resume(job_id: str) -> ResponseReturnValue:
-    """Queue a training that was aborted or failed once more; it goes on from its newest good snapshot."""
+    """Queue a training that was paused, was aborted or failed once more; it goes on from its newest good snapshot."""
     services().scheduler.resume(job_id)
     return _sentence("Job resumed.")
 

@@ -11,7 +11,7 @@ from flask import url_for
 from jobs.errors import NoSuchJob
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
-from jobs.statuses import RESUMABLE
+from jobs.statuses import RESUMABLE, Status
 from jobs.store import JobRecord, ListedJob
 from jobs.training.snapshot_files import newest_step
 from webapp.services import services
@@ -83,9 +83,19 @@ class JobView:
         return self.record.status.is_running
 
     @property
+    def can_abort(self) -> bool:
+        return self.running or self.record.status is Status.PAUSED
+
+    @property
+    def can_pause(self) -> bool:
+        return self.running and job_kind(self.record.kind).resumes
+
+    @property
     def can_resume(self) -> bool:
         """Whether it is worth a try to resume it: its snapshots are looked into only then."""
         record = self.record
+        if record.status is Status.PAUSED:
+            return True
         return record.status in RESUMABLE and job_kind(record.kind).resumes and newest_step(self.folder) > 0
 
     @property
@@ -155,6 +165,8 @@ def status_of(job: JobView) -> dict[str, Any]:
         "cause": job.cause,
         "line": job.line,
         "running": job.running,
+        "can_abort": job.can_abort,
+        "can_pause": job.can_pause,
         "can_resume": job.can_resume,
         "remark": job.remark,
         "times": [{"status": status, "time": moment} for status, moment in job.times],

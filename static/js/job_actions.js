@@ -1,4 +1,4 @@
-/* Rename, abort, resume and delete a job; edit its notes. */
+/* Rename, abort, pause, resume and delete a job; edit its notes. */
 
 import { busy, confirmed, role, setText } from "./dom.js";
 import { WITH_END } from "./job_status.js";
@@ -54,12 +54,14 @@ export function mount(el) {
     // The form goes once the job has ended; till then it could be asked again.
     attempt(() => send("POST", `/jobs/${jobId}/abort`)).finally(done);
   });
-  role(el, "resume").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const done = busy(event.target.querySelector("button"), "Resuming…");
-    // The form goes once the job is in the queue.
-    attempt(() => send("POST", `/jobs/${jobId}/resume`)).finally(done);
-  });
+  for (const [action, words] of [["pause", "Pausing…"], ["resume", "Resuming…"]]) {
+    role(el, action).addEventListener("submit", (event) => {
+      event.preventDefault();
+      const done = busy(event.target.querySelector("button"), words);
+      // The form goes once the job has stopped, or is in the queue.
+      attempt(() => send("POST", `/jobs/${jobId}/${action}`)).finally(done);
+    });
+  }
   const remove = el.querySelector('[data-action="delete"]');
   remove.addEventListener("click", async () => {
     if (!(await confirmed(role(el, "confirm-delete")))) return;

@@ -44,8 +44,7 @@ export function jobStatus(page) {
     badge.dataset.status = status.status;
     badge.className = `status status-${status.status.toLowerCase()}`;
     setText(badge, status.status);
-    role(page, "abort").hidden = !running;
-    role(page, "resume").hidden = !status.can_resume;
+    for (const action of ["abort", "pause", "resume"]) role(page, action).hidden = !status[`can_${action}`];
     const failure = role(page, "failure");
     failure.hidden = !status.cause;
     setText(role(page, "cause"), status.cause ?? "");

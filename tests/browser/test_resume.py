@@ -46,7 +46,7 @@ def has_all_points_once(page: Page, server: RunningServer, job_id: str) -> None:
     until(lambda: held(page, "drawn") == len(steps), 20, "and draws it once", wait=page.wait_for_timeout)
 
 
-def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_aborted_when_asked(
+def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_paused_when_asked(
     shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
 ) -> None:
     job_id = post(shared, "models/images/generic", {**MODEL, "dataset": generic})
@@ -55,24 +55,31 @@ def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_aborte
     resume = page.get_by_role("button", name="Resume")
     expect(page.locator('[data-role="snapshot-list"]')).to_contain_text("5", timeout=60_000)
     expect(resume).to_be_hidden()
+    pause = page.get_by_role("button", name="Pause")
+    expect(pause).to_be_visible()
+    keep_picture(page, "running")
 
     kill(folder)
     message = page.locator('[data-role="message-list"]').get_by_text("Taken up again after step")
     expect(message).to_contain_text("Killed from outside (SIGKILL)", timeout=60_000)
     before = int(re.sub(r".*after step ([\d,]+),.*", r"\1", message.inner_text(), flags=re.DOTALL).replace(",", ""))
     until(lambda: held(page, "points") > before + 50, 60, "the curve goes on", wait=page.wait_for_timeout)
-    abort(page)
+    pause.click()
+    expect(page.locator('[data-status="Paused"]')).to_be_visible(timeout=30_000)
+    expect(pause).to_be_hidden()
     has_all_points_once(page, shared, job_id)
     page.reload()
     has_all_points_once(page, shared, job_id)
+    expect(page.get_by_role("button", name="Abort job")).to_be_visible()
 
-    keep_picture(page, "aborted")
+    keep_picture(page, "paused")
     seen = held(page, "points")
     resume.click()
     expect(page.locator('[data-status="Running"]')).to_be_visible(timeout=30_000)
     expect(resume).to_be_hidden()
     until(lambda: held(page, "points") > seen + 50, 60, "the curve goes on", wait=page.wait_for_timeout)
     abort(page)
+    expect(resume).to_be_visible()
     has_all_points_once(page, shared, job_id)
 
 

@@ -3,40 +3,46 @@
 import os
 import random
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from jobs.children import Launcher
 from jobs.errors import Refused
 from jobs.events import all_events
-from jobs.folder import JobFolder
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.resources import Resources
 from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
-from jobs.statuses import Status
+from jobs.statuses import Status, Wish
 from jobs.store import JobRecord, Store
 from jobs.worker import WorkerJob
 from tests.conftest import until, worker_pid
+from tests.crash.forked_workers import ForkedWorker, ForkingLauncher, forking_launcher
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from tests.unit.test_resuming import NETWORK, told, weights
 
-KILLS = 6
-# Some seconds of steps, with a snapshot and a validation every few of them.
+KILLS = 20
+# Of a training that is stopped once or twice.
+EPOCHS = 30
+# A second or two of steps, with a snapshot and a validation every few of them.
 OPTIONS = {"custom_network": NETWORK, "crop_size": 20, "use_mean": "pixel", "train_epochs": 60, "batch_size": 4}
 
 
-def start(folder: JobFolder) -> subprocess.Popen[bytes]:
-    with folder.log.open("ab") as log:
-        command = [sys.executable, "-P", "-m", "jobs.worker", str(folder.path)]
-        return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with forking_launcher() as launcher:
+        yield launcher
 
 
-def kill_after(job: WorkerJob, worker: subprocess.Popen[bytes], steps: int, seconds: float) -> bool:
+def start(launcher: Launcher, job: WorkerJob) -> ForkedWorker:
+    assert isinstance(launcher, ForkingLauncher)
+    return launcher.worker(job.folder)
+
+
+def kill_after(job: WorkerJob, worker: ForkedWorker, steps: int, seconds: float) -> bool:
     """SIGKILL once the worker has told of so many steps of its own, and some milliseconds more; whether it was alive."""
     size = job.folder.events.stat().st_size if job.folder.events.exists() else 0
 
@@ -49,23 +55,24 @@ def kill_after(job: WorkerJob, worker: subprocess.Popen[bytes], steps: int, seco
 
     until(lambda: worker.poll() is not None or own_steps() >= steps, 60, "the worker is at work")
     # Where in a step, a snapshot or a validation it dies is left to chance.
-    with suppress(subprocess.TimeoutExpired):
-        worker.wait(seconds)
-    os.killpg(worker.pid, signal.SIGKILL)
+    moment = time.monotonic() + seconds
+    until(lambda: worker.poll() is not None or time.monotonic() > moment, 60, "the moment has come")
+    if worker.poll() is None:
+        os.killpg(worker.pid, signal.SIGKILL)
     return worker.wait() == -signal.SIGKILL
 
 
-def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path: Path) -> None:
+def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path: Path, launcher: Launcher) -> None:
     for name in ("whole", "killed"):
         make_dataset(tmp_path / name)
     whole, killed = (model_job(tmp_path / name, **OPTIONS) for name in ("whole", "killed"))
-    assert start(whole.folder).wait(120) == 0
+    assert start(launcher, whole).wait() == 0
     chance = random.Random(5)
     kills = sum(
-        kill_after(killed, start(killed.folder), chance.randrange(4), chance.uniform(0, 0.3)) for _ in range(KILLS)
+        kill_after(killed, start(launcher, killed), chance.randrange(2), chance.uniform(0, 0.1)) for _ in range(KILLS)
     )
     assert kills == KILLS, "the training is long enough to be killed so often"
-    assert start(killed.folder).wait(120) == 0
+    assert start(launcher, killed).wait() == 0
     assert events_of(killed, "finished")
     resumed = [event["step"] for event in events_of(killed, "resumed")]
     assert resumed == sorted(resumed)
@@ -89,9 +96,9 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, store: Store) -> Iterator[Scheduler]:
+def scheduler(tmp_path: Path, store: Store, launcher: Launcher) -> Iterator[Scheduler]:
     """A scheduler whose rounds the test does itself."""
-    scheduler = Scheduler(tmp_path, store, Resources())
+    scheduler = Scheduler(tmp_path, store, Resources(), launcher)
     yield scheduler
     for job in store.active():
         scheduler.abort(job.id)
@@ -104,7 +111,7 @@ def scheduler(tmp_path: Path, store: Store) -> Iterator[Scheduler]:
 
 
 def submit(scheduler: Scheduler, **changes: object) -> str:
-    values = {**OPTIONS, "model_name": "Model", "dataset": DATASET, "random_seed": 1, **changes}
+    values = {**OPTIONS, "train_epochs": EPOCHS, "model_name": "Model", "dataset": DATASET, "random_seed": 1, **changes}
     return scheduler.submit(GenericImageModelSpec.model_validate(values))
 
 
@@ -134,6 +141,14 @@ def kill(scheduler: Scheduler, job_id: str) -> None:
     os.killpg(worker_pid(scheduler, job_id), signal.SIGKILL)
 
 
+def power_cut(scheduler: Scheduler, job_id: str) -> None:
+    """The worker is gone, and this scheduler, which has not seen it, does nothing any more."""
+    kill(scheduler, job_id)
+    process = scheduler._children[job_id].process
+    assert process is not None
+    process.wait()
+
+
 def history(store: Store, job_id: str) -> list[str]:
     return [change.status.value for change in store.status_changes(job_id)]
 
@@ -145,25 +160,23 @@ def test_a_killed_training_is_taken_up_again_by_itself(scheduler: Scheduler, sto
     job = polled(scheduler, store, job_id, has_ended)
     assert (job.status, job.cause) == (Status.DONE, None)
     assert history(store, job_id) == ["Initialized", "Waiting", "Running", "Waiting", "Running", "Done"]
-    assert job.summary["snapshots"] == list(range(1, 61))
+    assert job.summary["snapshots"] == list(range(1, EPOCHS + 1))
     messages = [event["text"] for event in all_events(scheduler.folder(job_id).events) if event["type"] == "message"]
     (why,) = [text for text in messages if "Taken up again" in text]
     assert why.startswith("Killed from outside (SIGKILL)")
-    assert job.summary["sparkline"]["seen"] == 60 * 24, "no step counts twice"
+    assert job.summary["sparkline"]["seen"] == EPOCHS * 24, "no step counts twice"
 
 
 def test_trainings_that_ran_when_the_machine_went_down_go_on_when_it_is_up(
-    scheduler: Scheduler, store: Store, tmp_path: Path
+    scheduler: Scheduler, store: Store, tmp_path: Path, launcher: Launcher
 ) -> None:
     job_id = submit(scheduler)
     polled(scheduler, store, job_id, has_snapshot)
-    kill(scheduler, job_id)
-    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
-    # The server was gone with it, and knows its workers no more.
-    successor = Scheduler(tmp_path, store, Resources())
+    power_cut(scheduler, job_id)
+    successor = Scheduler(tmp_path, store, Resources(), launcher)
     job = polled(successor, store, job_id, has_ended)
     assert (job.status, job.cause) == (Status.DONE, None)
-    assert job.summary["sparkline"]["seen"] == 60 * 24
+    assert job.summary["sparkline"]["seen"] == EPOCHS * 24
 
 
 def test_a_training_that_kills_its_worker_at_the_same_place_ends_with_the_reason(
@@ -206,9 +219,92 @@ def test_an_aborted_training_is_resumed_when_a_person_asks(scheduler: Scheduler,
         scheduler.resume(job_id)
     job = polled(scheduler, store, job_id, has_ended)
     assert job.status is Status.DONE
-    assert job.summary["sparkline"]["seen"] == 60 * 24
+    assert job.summary["sparkline"]["seen"] == EPOCHS * 24
     with pytest.raises(Refused, match="it is Done"):
         scheduler.resume(job_id)
+
+
+def test_a_paused_training_rests_through_a_restart_of_the_server_and_goes_on_when_a_person_asks(
+    scheduler: Scheduler, store: Store, tmp_path: Path, launcher: Launcher
+) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    scheduler.pause(job_id)
+    job = polled(scheduler, store, job_id, has_ended)
+    assert (job.status, job.cause, job.wish) == (Status.PAUSED, None, None)
+    with pytest.raises(Refused, match="it is Paused"):
+        scheduler.pause(job_id)
+    successor = Scheduler(tmp_path, store, Resources(), launcher)
+    successor.poll()
+    assert store.get(job_id).status is Status.PAUSED
+    successor.resume(job_id)
+    job = polled(successor, store, job_id, has_ended)
+    assert (job.status, job.cause) == (Status.DONE, None)
+    assert job.summary["sparkline"]["seen"] == EPOCHS * 24
+    assert history(store, job_id)[2:] == ["Running", "Paused", "Waiting", "Running", "Done"]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("wish", ["abort", "pause"])
+def test_a_stop_that_was_asked_for_when_the_server_went_down_is_no_crash(
+    scheduler: Scheduler, store: Store, tmp_path: Path, launcher: Launcher, wish: str, is_cut: bool
+) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    getattr(scheduler, wish)(job_id)
+    if is_cut:
+        power_cut(scheduler, job_id)
+    successor = Scheduler(tmp_path, store, Resources(), launcher)
+    job = polled(successor, store, job_id, has_ended)
+    assert job.status is Wish(wish).status
+    assert ("It was asked to stop, and ended without" in (job.cause or "")) == is_cut
+    assert history(store, job_id)[2:] == ["Running", Wish(wish).status]
+    successor.resume(job_id)
+    assert polled(successor, store, job_id, has_ended).status is Status.DONE
+
+
+def test_an_abort_stands_and_what_is_paused_can_be_aborted_or_deleted(scheduler: Scheduler, store: Store) -> None:
+    running, waiting, other = (submit(scheduler) for _ in range(3))
+    polled(scheduler, store, running, has_snapshot)
+    scheduler.abort(running)
+    scheduler.pause(running)
+    for job_id in (waiting, other):
+        scheduler.pause(job_id)
+        assert store.get(job_id).status is Status.PAUSED
+    assert polled(scheduler, store, running, has_ended).status is Status.ABORTED
+    scheduler.abort(waiting)
+    assert store.get(waiting).status is Status.ABORTED
+    scheduler.delete(other)
+    assert not scheduler.folder(other).path.exists()
+
+
+def test_a_training_that_was_paused_before_it_began_begins_when_it_is_resumed(
+    scheduler: Scheduler, store: Store
+) -> None:
+    job_id = submit(scheduler, train_epochs=2)
+    scheduler.pause(job_id)
+    scheduler.poll()
+    assert store.get(job_id).status is Status.PAUSED
+    scheduler.resume(job_id)
+    assert polled(scheduler, store, job_id, has_ended).status is Status.DONE
+    assert not [event for event in all_events(scheduler.folder(job_id).events) if event["type"] == "resumed"]
+
+
+def test_a_training_that_the_system_stops_goes_on_when_it_can(
+    scheduler: Scheduler, store: Store, tmp_path: Path, launcher: Launcher
+) -> None:
+    job_id = submit(scheduler)
+    polled(scheduler, store, job_id, has_snapshot)
+    # As every process gets it when a machine is shut down.
+    worker = scheduler._children[job_id].process
+    assert worker is not None
+    os.kill(worker.pid, signal.SIGTERM)
+    assert worker.wait() == 0
+    successor = Scheduler(tmp_path, store, Resources(), launcher)
+    job = polled(successor, store, job_id, has_ended)
+    assert (job.status, job.cause) == (Status.DONE, None)
+    messages = [event["text"] for event in all_events(scheduler.folder(job_id).events) if event["type"] == "message"]
+    assert any(text.startswith("Stopped from outside (SIGTERM)") and "Taken up again" in text for text in messages)
 
 
 def test_a_worker_that_dies_at_once_after_a_resume_has_not_ended_as_the_one_before(

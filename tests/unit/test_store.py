@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import EnvironmentFault, NoSuchJob
-from jobs.statuses import Status
+from jobs.statuses import Status, Wish
 from jobs.store import SCHEMA, Store
 
 
@@ -22,6 +22,16 @@ def test_a_status_moves_only_from_the_status_that_was_named(store: Store) -> Non
     assert store.get("a").status is Status.INITIALIZED
     assert store.move("a", Status.INITIALIZED, Status.WAITING, 2.0)
     assert [change.status for change in store.status_changes("a")] == [Status.INITIALIZED, Status.WAITING]
+
+
+def test_a_wish_is_of_a_job_that_runs_and_an_abort_stands(store: Store) -> None:
+    assert not store.wish("a", Wish.PAUSE)
+    store.move("a", Status.INITIALIZED, Status.RUNNING, 2.0)
+    for wish, stands in ((Wish.PAUSE, Wish.PAUSE), (Wish.ABORT, Wish.ABORT), (Wish.PAUSE, Wish.ABORT)):
+        assert store.wish("a", wish)
+        assert store.get("a").wish is stands
+    store.move("a", Status.RUNNING, Status.ABORTED, 3.0)
+    assert store.get("a").wish is None
 
 
 def test_events_are_counted_once(store: Store) -> None:
