@@ -18,8 +18,12 @@ _CONDITIONS: dict[Table, str] = {
     "datasets": f"family = 'dataset' AND status NOT IN ({_ACTIVE})",
 }
 # What is not in the row of a job itself, for a row of a list and for its order.
-BEGAN = "coalesce((SELECT max(time) FROM status_changes WHERE job_id = jobs.id AND status = 'Running'), jobs.created)"
-CHANGED = "(SELECT max(time) FROM status_changes WHERE job_id = jobs.id)"
+# Seconds in which a worker was at it, from each beginning to what came next or to now; NULL where none was.
+ELAPSED = """(SELECT sum(coalesce(
+    (SELECT time FROM status_changes AS after
+     WHERE after.job_id = began.job_id AND after.rowid > began.rowid ORDER BY after.rowid LIMIT 1),
+    (julianday('now') - 2440587.5) * 86400) - began.time)
+  FROM status_changes AS began WHERE began.job_id = jobs.id AND began.status = 'Running')"""
 READERS = "(SELECT count(*) FROM jobs AS reader WHERE reader.parent_id = jobs.id)"
 
 SORTS: dict[str, str] = {
@@ -27,7 +31,7 @@ SORTS: dict[str, str] = {
     "title": "title_of_kind(kind)",
     "status": "status",
     "submitted": "created",
-    "elapsed": f"{CHANGED} - {BEGAN}",
+    "elapsed": ELAPSED,
     "refs": READERS,
     "progress": "json_extract(summary, '$.progress')",
     "seconds_left": "json_extract(summary, '$.seconds_left[1]')",

@@ -366,11 +366,12 @@ class Scheduler:
         if _was_interrupted(job, child, summary):
             crashes, step = self._crashes(job)
             if crashes <= MOST_CRASHES_AT_ONE_PLACE:
-                self._queue_again(job, summary, cause, crashes, step)
+                self._queue_again(job, summary, cause, crashes, step, self._end_of(job.id, child))
                 self._forget_worker(job.id)
                 return
             cause = f"{cause} {_in_vain(job_kind(job.kind), step)}"
-        if self._store.move(job.id, Status.RUNNING, status, time.time(), cause=cause, line=summary.get("line")):
+        moment = self._end_of(job.id, child)
+        if self._store.move(job.id, Status.RUNNING, status, moment, cause=cause, line=summary.get("line")):
             self.listeners.tell_change(job.id, "status")
         self._forget_worker(job.id)
 
@@ -379,17 +380,24 @@ class Scheduler:
         self._signs.forget(job_id)
         self._remarks.pop(job_id, None)
 
+    def _end_of(self, job_id: str, child: Child) -> float:
+        """When a worker ended. One that an earlier server had started may be long gone: then, when it last said something."""
+        events = self.folder(job_id).events
+        if child.process is not None or not events.exists():
+            return time.time()
+        return min(time.time(), events.stat().st_mtime)
+
     def _crashes(self, job: JobRecord) -> tuple[int, int]:
         """How often the worker has crashed now without a new snapshot in between, and the step of the newest one."""
         step = newest_step(self.folder(job.id))
         return (job.crashes if job.crashed_after_step == step else 0) + 1, step
 
     def _queue_again(self, job: JobRecord, summary: dict[str, Any], cause: str | None = None, crashes: int = 0,
-                     crashed_after_step: int = 0) -> bool:  # fmt: skip
+                     crashed_after_step: int = 0, moment: float | None = None) -> bool:  # fmt: skip
         moved = self._store.queue_again(
             job.id,
             job.status,
-            time.time(),
+            time.time() if moment is None else moment,
             begun_anew(summary),
             cause=cause,
             crashes=crashes,

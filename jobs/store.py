@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
-from jobs.listing import BEGAN, CHANGED, READERS, Listing, install_functions
+from jobs.listing import ELAPSED, READERS, Listing, install_functions
 from jobs.statuses import ACTIVE, Status, Wish
 
 SCHEMA = """
@@ -89,8 +89,7 @@ class ListedJob:
     """A job with what a list says of it beside its row."""
 
     record: JobRecord
-    began: float  # when it last began to run, or was entered
-    changed: float  # when its status last changed
+    elapsed: float | None  # seconds in which a worker was at it, all runs together
     readers: int  # how many jobs read it
 
 
@@ -118,8 +117,8 @@ def _record(values: dict[str, Any]) -> JobRecord:
 
 
 def _listed(values: dict[str, Any]) -> ListedJob:
-    began, changed, readers = values.pop("began"), values.pop("changed"), values.pop("readers")
-    return ListedJob(_record(values), began, changed, readers)
+    elapsed, readers = values.pop("elapsed"), values.pop("readers")
+    return ListedJob(_record(values), elapsed, readers)
 
 
 class Store:
@@ -224,7 +223,7 @@ class Store:
     def listed(self, job_ids: Sequence[str]) -> list[ListedJob]:
         """What a list says of these jobs, in the order of the ids. A job that is gone is left out."""
         query = (
-            f"SELECT *, {BEGAN} AS began, {CHANGED} AS changed, {READERS} AS readers FROM jobs "  # noqa: S608
+            f"SELECT *, {ELAPSED} AS elapsed, {READERS} AS readers FROM jobs "  # noqa: S608
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         with self._lock:
@@ -237,6 +236,12 @@ class Store:
         if not found:
             raise NoSuchJob(NOT_FOUND)
         return found[0]
+
+    def elapsed(self, job_id: str) -> float | None:
+        """Seconds in which a worker was at this job, all runs together; None where none was."""
+        with self._lock:
+            (seconds,) = self._connection.execute(f"SELECT {ELAPSED} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
+        return None if seconds is None else float(seconds)
 
     def active(self) -> list[JobRecord]:
         """Jobs that still have something before them, oldest first: the order of the queue."""

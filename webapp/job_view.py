@@ -1,6 +1,5 @@
 """A job as pages, rows and JSON show it."""
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,10 +102,9 @@ class JobView:
         return self.record.created
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the job last began to run, until it ended or until now."""
-        began = next((moment for status, moment in reversed(self.times) if status == "Running"), self.record.created)
-        return max(0.0, (time.time() if self.running else self.times[-1][1]) - began)
+    def elapsed(self) -> float | None:
+        """Seconds in which a worker was at it, all runs together."""
+        return _rounded(services().store.elapsed(self.id))
 
     @property
     def progress(self) -> float:
@@ -172,16 +170,13 @@ def status_of(job: JobView) -> dict[str, Any]:
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,
         "seconds_left": job.seconds_left,
-        "elapsed": round(job.elapsed, 1),
+        "elapsed": job.elapsed,
     }
 
 
-def _elapsed(job: ListedJob) -> float | None:
-    """Seconds since the job began to run, until it ended or until now; None when it ended before that."""
-    if job.record.status.is_running:
-        return round(max(0.0, time.time() - job.began), 1)
-    # Without a beginning the list takes the moment at which the job was made.
-    return None if job.began == job.record.created else round(max(0.0, job.changed - job.began), 1)
+def _rounded(seconds: float | None) -> float | None:
+    # A clock may be put back meanwhile.
+    return None if seconds is None else round(max(0.0, seconds), 1)
 
 
 def table_row(job: ListedJob) -> dict[str, Any]:
@@ -208,7 +203,7 @@ def table_row(job: ListedJob) -> dict[str, Any]:
         "cause": record.cause,
         "remark": services().scheduler.remark(record.id),
         "submitted": record.created,
-        "elapsed": _elapsed(job),
+        "elapsed": _rounded(job.elapsed),
         "progress": round(100 * float(summary.get("progress", 0.0)), 1),
         "seconds_left": summary.get("seconds_left") if record.status.is_running else None,
         "dataset_id": record.parent_id,

@@ -12,9 +12,9 @@ export function jobStatus(page) {
   let progress = Number(role(page, "progress").value);
   let secondsLeft = null;
   let secondsLeftAt = 0;
-  let startedAt = null;
+  let elapsed = null;
+  let elapsedAt = 0;
   let running = page.dataset.running === "true";
-  let finalSeconds = null;
 
   function showProgress(percent) {
     progress = percent;
@@ -27,8 +27,8 @@ export function jobStatus(page) {
     const now = Date.now() / 1000;
     const left = running && secondsLeft ? secondsLeft.map((end) => Math.max(0, end - (now - secondsLeftAt))) : null;
     setText(role(page, "seconds-left"), interval(left));
-    const elapsed = running && startedAt ? now - startedAt : finalSeconds;
-    setText(role(page, "elapsed"), duration(elapsed));
+    const since = badge.dataset.status === "Running" ? now - elapsedAt : 0;
+    setText(role(page, "elapsed"), duration(elapsed === null ? null : elapsed + since));
   }
 
   function showHistory(times) {
@@ -58,12 +58,8 @@ export function jobStatus(page) {
     }
     setText(role(page, "remark"), status.remark ?? "");
     if (status.name) setText(role(page, "name"), status.name);
-    const times = status.times ?? [];
-    const started = times.findLast((entry) => entry.status === "Running")?.time ?? null;
-    const ended = times.findLast((entry) => WITH_END.has(entry.status))?.time ?? null;
-    startedAt = started;
-    finalSeconds = started && ended ? ended - started : null;
-    if (times.length) showHistory(times);
+    [elapsed, elapsedAt] = [status.elapsed, Date.now() / 1000];
+    showHistory(status.times);
     if (status.status === "Done") showProgress(100);
     showTimes();
   }

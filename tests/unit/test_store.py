@@ -34,6 +34,16 @@ def test_a_wish_is_of_a_job_that_runs_and_an_abort_stands(store: Store) -> None:
     assert store.get("a").wish is None
 
 
+def test_all_times_at_work_count_and_those_between_do_not(store: Store) -> None:
+    assert store.elapsed("a") is None
+    store.move("a", Status.INITIALIZED, Status.RUNNING, 10.0)
+    store.move("a", Status.RUNNING, Status.PAUSED, 15.0)
+    store.queue_again("a", Status.PAUSED, 90.0, {})
+    store.move("a", Status.WAITING, Status.RUNNING, 100.0)
+    store.move("a", Status.RUNNING, Status.DONE, 103.0)
+    assert store.elapsed("a") == store.listed_job("a").elapsed == 8.0
+
+
 def test_events_are_counted_once(store: Store) -> None:
     store.record_events("a", 0, 100, {"progress": 0.5})
     store.record_events("a", 0, 100, {"progress": 0.1})
