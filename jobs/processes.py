@@ -14,14 +14,19 @@ from jobs.children import ChildProcess, Launcher, Order, child_environment, sign
 from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
+from jobs.specs import EVERYWHERE, ServerPaths
 
 
 def start_worker(
-    folder: JobFolder, device: str | None, launcher: Launcher | None = None, ending_before: str | None = None
+    folder: JobFolder,
+    device: str | None,
+    launcher: Launcher | None = None,
+    ending_before: str | None = None,
+    paths: ServerPaths = EVERYWHERE,
 ) -> ChildProcess:
     """Start the worker of a job. It inherits the job's lock, so that there is no moment in which nobody holds it.
 
-    It is told how the worker before it ended, if that was a crash.
+    It is told how the worker before it ended, if that was a crash, and where what its spec names must lie.
 
     `launcher` may have a process with torch ready, for jobs that need it. Raises EnvironmentFault when another worker
     holds the lock, or when no process can be started.
@@ -33,7 +38,8 @@ def start_worker(
     with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
         environment = child_environment(folder.path, device)
         after = (f"--after={ending_before}",) if ending_before else ()
-        order = Order("jobs.worker", (*after, str(folder.path)), folder.path, environment, (lock.fileno(),))
+        roots = tuple(f"--data-root={root}" for root in paths.roots)
+        order = Order("jobs.worker", (*after, *roots, str(folder.path)), folder.path, environment, (lock.fileno(),))
         return start(order, nothing.fileno(), log.fileno(), log.fileno())
 
 

@@ -20,7 +20,7 @@ from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import JobKind, job_kind
 from jobs.resources import Resources
 from jobs.signs_of_life import SignsOfLife
-from jobs.specs import JobSpec
+from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 from jobs.statuses import RESUMABLE, Status, Wish
 from jobs.store import JobRecord, Store
 from jobs.summaries import apply_event, begun_anew
@@ -82,11 +82,13 @@ class Scheduler:
     Requests and rounds take turns at a job, so that nobody meets a job between two of its states.
     """
 
-    def __init__(self, jobs_dir: Path, store: Store, resources: Resources, launcher: Launcher | None = None) -> None:
+    def __init__(self, jobs_dir: Path, store: Store, resources: Resources, launcher: Launcher | None = None,
+                 paths: ServerPaths = EVERYWHERE) -> None:  # fmt: skip
         self._jobs_dir = jobs_dir
         self._store = store
         self._resources = resources
         self._launcher = launcher
+        self._paths = paths
         self._children: dict[str, Child] = {}
         self._remarks: dict[str, str] = {}
         self._signs = SignsOfLife()
@@ -428,7 +430,7 @@ class Scheduler:
         try:
             # A dataset job needs no torch, and starts faster without it.
             launcher = self._launcher if job.family == "model" else None
-            process = start_worker(self.folder(job.id), device, launcher, job.cause)
+            process = start_worker(self.folder(job.id), device, launcher, job.cause, self._paths)
         except (EnvironmentFault, OSError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"

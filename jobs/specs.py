@@ -4,8 +4,13 @@ A field's `title` is its label, its `description` the help beside it. Rules that
 are field validators, which see the fields above theirs in `info.data`.
 """
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -45,18 +50,48 @@ class JobSpec(FormFields):
 
 @dataclass(frozen=True)
 class ServerPaths:
-    """The folders of the server that forms may name. Handed to validation as its context."""
+    """The folders of the server that forms may name. Handed to validation as its context, and to the job's worker."""
 
     roots: Sequence[Path]
+
+    @cached_property
+    def _beginnings(self) -> tuple[str, ...]:
+        """How paths without links begin that lie in the roots; with a / at the end, so that /data-secret is not in /data."""
+        return tuple(f"{root.resolve()}".rstrip("/") + "/" for root in self.roots)
 
     def allows(self, path: Path) -> bool:
         """Whether `path`, with every link followed, lies in one of the roots. What cannot be followed lies in none."""
         try:
-            real = path.resolve()
+            return self._hold(str(path.resolve()))
         except (OSError, RuntimeError, ValueError):
             # Links in a ring, or a character that no path can have.
             return False
-        return any(real.is_relative_to(root.resolve()) for root in self.roots)
+
+    def open(self, path: Path | str) -> BufferedReader:
+        """The file of this path, to read; OSError for what is no plain file, or lies in none of the roots.
+
+        Looks at what was opened: a link that somebody puts in its way at the same moment leads nowhere else.
+        """
+        # To open a pipe would wait for somebody to write.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is no file", str(path))
+            if not self._hold(os.readlink(f"/proc/self/fd/{descriptor}")):  # noqa: PTH115  quick
+                raise PermissionError(errno.EACCES, LEADS_OUT, str(path))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return os.fdopen(descriptor, "rb")
+
+    def _hold(self, real: str) -> bool:
+        """Whether a path without links lies in one of the roots."""
+        return f"{real}/".startswith(self._beginnings)
+
+
+# Of a process that was told of no folders: what its user may read.
+EVERYWHERE = ServerPaths((Path("/"),))
+LEADS_OUT = "it leads out of the folders that this server may read"
 
 
 def blank_is_none(value: Any) -> Any:

@@ -1,4 +1,6 @@
-"""The process that does a job: `python -P -m jobs.worker [--after=HOW THE ONE BEFORE ENDED] FOLDER [DESCRIPTOR OF ITS LOCK]`.
+"""The process that does a job: `python -P -m jobs.worker FOLDER [DESCRIPTOR OF ITS LOCK]`.
+
+`--after=` says how the worker before it ended, and each `--data-root=` a folder that the job's spec may name.
 
 It holds the job's lock while it lives, writes only inside the job's folder, and says everything through `events.jsonl`.
 """
@@ -20,7 +22,7 @@ from jobs.errors import DISK_FULL, BadNetwork, LayerscopeError, StopRequested, i
 from jobs.events import STATUS_CANNOT_WRITE, EventWriter
 from jobs.folder import JobFolder, sign_lock, take_lock
 from jobs.registry import job_kind, parse_spec
-from jobs.specs import JobSpec
+from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class WorkerJob:
     # Whether another worker was at this job before, and how that ended, in words, if it did not say so itself.
     is_taken_up: bool = False
     ending_before: str = ""
+    # Where what the spec names must lie, whatever a link has become since the form was sent.
+    paths: ServerPaths = EVERYWHERE
 
     def check_stop(self) -> None:
         """Raise StopRequested when the job was asked to stop. Call it where a stop leaves nothing half done."""
@@ -45,7 +49,9 @@ class WorkerJob:
         return JobFolder(self.folder.path.parent / job_id)
 
 
-def run_job(folder: JobFolder, lock_descriptor: int | None = None, ending_before: str = "") -> int:
+def run_job(
+    folder: JobFolder, lock_descriptor: int | None = None, ending_before: str = "", paths: ServerPaths = EVERYWHERE
+) -> int:
     """Do the job of `folder` from its first event to its last; the exit status of the process.
 
     `lock_descriptor` is the job's lock, already held, that the server handed over at the start. `ending_before` says how
@@ -61,10 +67,10 @@ def run_job(folder: JobFolder, lock_descriptor: int | None = None, ending_before
         lock = os.fdopen(lock_descriptor, "ab")
     with lock:
         sign_lock(lock)
-        return _run_locked(folder, ending_before)
+        return _run_locked(folder, ending_before, paths)
 
 
-def _run_locked(folder: JobFolder, ending_before: str) -> int:
+def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> int:
     is_taken_up = folder.events.exists()
     events = EventWriter(folder.events)
     stop = threading.Event()
@@ -82,7 +88,7 @@ def _run_locked(folder: JobFolder, ending_before: str) -> int:
             if is_taken_up and not kind.resumes:
                 _begin_anew(folder, events, ending_before)
             run = pkgutil.resolve_name(kind.run)
-            run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before))
+            run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before, paths))
         except StopRequested:
             events.write("stopped")
         except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
@@ -129,10 +135,12 @@ def _log_trace(error: Exception) -> None:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--after", default="")
+    parser.add_argument("--data-root", type=Path, action="append")
     parser.add_argument("folder", type=Path)
     parser.add_argument("lock", type=int, nargs="?")
     given = parser.parse_args(arguments)
-    return run_job(JobFolder(given.folder), given.lock, given.after)
+    paths = ServerPaths(tuple(given.data_root)) if given.data_root else EVERYWHERE
+    return run_job(JobFolder(given.folder), given.lock, given.after, paths)
 
 
 if __name__ == "__main__":

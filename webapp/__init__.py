@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Flask:
     store = Store(settings.database)
     resources = Resources(tuple(installed_gpus()))
     launcher = Launcher(settings.spare_dir)
-    scheduler = Scheduler(settings.jobs_dir, store, resources, launcher)
+    scheduler = Scheduler(settings.jobs_dir, store, resources, launcher, settings.paths)
     predictions, checks = Predictions(launcher), NetworkChecks(launcher)
     app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks)
     for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):

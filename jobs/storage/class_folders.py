@@ -8,6 +8,7 @@ from random import Random
 
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import UserError
+from jobs.specs import EVERYWHERE, ServerPaths
 from jobs.storage.images import SUFFIXES, half_up
 
 # The path of a picture, and the number of its class.
@@ -23,24 +24,68 @@ class Parsed:
     warnings: list[str] = field(default_factory=list)
 
 
-def parse_folders(spec: ImageClassificationDatasetSpec, seed: int, check_stop: Callable[[], None]) -> Parsed:
+@dataclass
+class Search:
+    """A walk through folders: where it may go, and what it had to leave out on its way."""
+
+    paths: ServerPaths
+    check_stop: Callable[[], None]
+    # A line break in a name would break the lists of classes and of paths.
+    unlistable: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def leaves_out(self, entry: os.DirEntry[str]) -> bool:
+        """Whether this entry has to be left out; what is no link is where its folder is."""
+        if "\n" in entry.name or "\r" in entry.name:
+            self.unlistable.append(entry.path)
+            return True
+        if entry.is_symlink() and not self.paths.allows(Path(entry.path)):
+            self.outside.append(entry.path)
+            return True
+        return False
+
+    def warnings(self) -> list[str]:
+        """The sentences on files and folders that were left out since the last time."""
+        sentences = [
+            f"Left out because {reason}: {len(left):,} files or folders, {_first_names(left)}. {advice}"
+            for left, reason, advice in (
+                (self.unlistable, "of a line break in their names", "Rename them."),
+                (
+                    self.outside,
+                    "they are links that lead out of the folders that this server may read",
+                    "Start the server with --data-root to add a folder.",
+                ),
+            )
+            if left
+        ]
+        self.unlistable, self.outside = [], []
+        return sentences
+
+
+def _first_names(paths: list[str]) -> str:
+    return ", ".join(map(ascii, paths[:3])) + (" and others" if len(paths) > 3 else "")
+
+
+def parse_folders(
+    spec: ImageClassificationDatasetSpec, seed: int, check_stop: Callable[[], None], paths: ServerPaths = EVERYWHERE
+) -> Parsed:
     """Find and split the pictures that a spec names. The same seed and the same files give the same answer."""
     random = Random(seed)  # noqa: S311  to be repeatable, not secret
-    unlistable: list[str] = []
-    train = _pictures_by_class(Path(spec.folder_train), unlistable, check_stop)
+    search = Search(paths, check_stop)
+    train = _pictures_by_class(Path(spec.folder_train), search)
     found = {name: len(paths) for name, paths in train.items()}
     minimum = spec.folder_train_min_per_class or 1
     train = {name: paths for name, paths in train.items() if len(paths) >= minimum}
     if len(train) < 2:
-        raise UserError(" ".join([_too_few_classes(spec, found), *_left_unlisted(unlistable)]))
-    parsed = Parsed(sorted(train), warnings=_left_unlisted(unlistable))
+        raise UserError(" ".join([_too_few_classes(spec, found), *search.warnings()]))
+    parsed = Parsed(sorted(train), warnings=search.warnings())
     parsed.warnings += _left_out(found, train, f"fewer than {minimum} training pictures")
 
     splits = _split_of_each_class(spec, [train[name] for name in parsed.labels], random)
     if spec.has_val_folder:
-        splits["val"] = _from_own_folder(spec, "val", parsed, random, check_stop)
+        splits["val"] = _from_own_folder(spec, "val", parsed, random, search)
     if spec.has_test_folder:
-        splits["test"] = _from_own_folder(spec, "test", parsed, random, check_stop)
+        splits["test"] = _from_own_folder(spec, "test", parsed, random, search)
     for name, pictures in splits.items():
         if pictures:
             random.shuffle(pictures)
@@ -85,11 +130,10 @@ def split_counts(size: int, pct_val: float, pct_test: float) -> tuple[int, int, 
     return train, val, test
 
 
-def _pictures_by_class(folder: Path, unlistable: list[str], check_stop: Callable[[], None]) -> dict[str, list[str]]:
-    """Paths of the pictures below each sub-folder, by the sub-folder's name with blanks for underscores.
-
-    `unlistable` gets what has a line break in its name, which would break the lists of classes and of paths.
-    """
+def _pictures_by_class(folder: Path, search: Search) -> dict[str, list[str]]:
+    """Paths of the pictures below each sub-folder, by the sub-folder's name with blanks for underscores."""
+    if not search.paths.allows(folder):
+        raise UserError(f"The folder {folder} leads out of the folders that this server may read.")
     try:
         entries = sorted((entry for entry in os.scandir(folder) if entry.is_dir()), key=lambda entry: entry.name)
     except OSError as error:
@@ -98,26 +142,19 @@ def _pictures_by_class(folder: Path, unlistable: list[str], check_stop: Callable
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        check_stop()
-        if _breaks_lines(entry.name):
-            unlistable.append(entry.path)
+        search.check_stop()
+        if search.leaves_out(entry):
             continue
         name = entry.name.replace("_", " ")
         if name in classes:
             raise UserError(
                 f'Two folders in {folder} are of one class, "{name}", because an underscore stands for a blank. Rename one.'
             )
-        classes[name] = sorted(_pictures_below(os.path.abspath(entry.path), unlistable))  # noqa: PTH100  quick
+        classes[name] = sorted(_pictures_below(os.path.abspath(entry.path), search))  # noqa: PTH100  quick
     return classes
 
 
-def _breaks_lines(name: str) -> bool:
-    return "\n" in name or "\r" in name
-
-
-def _pictures_below(
-    folder: str, unlistable: list[str], above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[str]:
+def _pictures_below(folder: str, search: Search, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
     """Paths of picture files at any depth. `above` are the folders above, so that a link to one of them ends the way."""
     status = os.stat(folder)  # noqa: PTH116  Path is four times slower, and there may be millions of files
     here = (status.st_dev, status.st_ino)
@@ -128,12 +165,10 @@ def _pictures_below(
             if entry.name.startswith("."):
                 continue
             is_folder = entry.is_dir()
-            if not is_folder and not entry.name.lower().endswith(SUFFIXES):
+            if (not is_folder and not entry.name.lower().endswith(SUFFIXES)) or search.leaves_out(entry):
                 continue
-            if _breaks_lines(entry.name):
-                unlistable.append(entry.path)
-            elif is_folder:
-                yield from _pictures_below(entry.path, unlistable, above | {here})
+            if is_folder:
+                yield from _pictures_below(entry.path, search, above | {here})
             else:
                 yield entry.path
 
@@ -145,15 +180,14 @@ def _chosen(paths: list[str], maximum: int | None, random: Random) -> list[str]:
 
 
 def _from_own_folder(
-    spec: ImageClassificationDatasetSpec, split: str, parsed: Parsed, random: Random, check_stop: Callable[[], None]
+    spec: ImageClassificationDatasetSpec, split: str, parsed: Parsed, random: Random, search: Search
 ) -> list[Labelled]:
     """The pictures of a separate validation or test folder, of the classes that there are in training."""
     folder = Path(getattr(spec, f"folder_{split}"))
     minimum: int = getattr(spec, f"folder_{split}_min_per_class") or 1
     maximum: int | None = getattr(spec, f"folder_{split}_max_per_class")
-    unlistable: list[str] = []
-    by_class = _pictures_by_class(folder, unlistable, check_stop)
-    parsed.warnings += _left_unlisted(unlistable)
+    by_class = _pictures_by_class(folder, search)
+    parsed.warnings += search.warnings()
     found = {name: len(paths) for name, paths in by_class.items()}
     numbers = {name: number for number, name in enumerate(parsed.labels)}
     known = {name: paths for name, paths in by_class.items() if name in numbers}
@@ -177,16 +211,6 @@ def _left_out(found: dict[str, int], kept: dict[str, list[str]], reason: str) ->
         return []
     listed = ", ".join(gone[:20]) + (f" and {len(gone) - 20:,} more" if len(gone) > 20 else "")
     return [f"Classes left out ({reason}): {listed}."]
-
-
-def _left_unlisted(unlistable: list[str]) -> list[str]:
-    """The sentence on files and folders whose names cannot stand in a list, if there are any."""
-    if not unlistable:
-        return []
-    listed = ", ".join(map(ascii, unlistable[:3])) + (" and others" if len(unlistable) > 3 else "")
-    return [
-        f"Left out because of a line break in their names: {len(unlistable):,} files or folders, {listed}. Rename them."
-    ]
 
 
 def _too_few_classes(spec: ImageClassificationDatasetSpec, found: dict[str, int]) -> str:

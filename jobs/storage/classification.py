@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import BadImage, UserError
 from jobs.folder import write_json, write_whole
+from jobs.specs import ServerPaths
 from jobs.storage.class_folders import Labelled, Parsed, parse_folders
 from jobs.storage.cores import on_all_cores
 from jobs.storage.database import DatabaseWriter, Item
 from jobs.storage.datum import array_datum, encoded_datum
-from jobs.storage.images import as_array, encode, load_image, resized
+from jobs.storage.images import as_array, encode, load_image, read_content, resized
 from jobs.storage.mean import write_mean_file, write_mean_picture
 from jobs.storage.progress import Progress
 from jobs.worker import WorkerJob
@@ -39,6 +40,7 @@ class Chunk:
     """Consecutive pictures of a list, and what to make of them."""
 
     spec: ImageClassificationDatasetSpec
+    paths: ServerPaths
     start: int
     pictures: list[Labelled]
 
@@ -57,7 +59,7 @@ class ChunkAnswer:
 def create(job: WorkerJob) -> None:
     """Make the databases of the spec's folders, their mean image and their lists."""
     spec = cast(ImageClassificationDatasetSpec, job.spec)
-    parsed = parse_folders(spec, seed_of(job.folder.id), job.check_stop)
+    parsed = parse_folders(spec, seed_of(job.folder.id), job.check_stop, job.paths)
     _keep_lists(job, parsed)
     _announce_parsed(job, parsed)
     progress = Progress(job.events, sum(map(len, parsed.splits.values())))
@@ -166,7 +168,7 @@ def _create_database(
     job: WorkerJob, spec: ImageClassificationDatasetSpec, pictures: list[Labelled], tally: Tally, progress: Progress
 ) -> None:
     """Read the pictures on all cores and publish their database; after a stop or an error there is none."""
-    answers = on_all_cores(_read_chunk, _chunks(spec, pictures), job.check_stop)
+    answers = on_all_cores(_read_chunk, _chunks(spec, job.paths, pictures), job.check_stop)
     with closing(answers), DatabaseWriter(job.folder.path / tally.db) as writer:
         for items in _transactions(answers, tally, progress):
             writer.put(items)
@@ -189,11 +191,11 @@ def _create_database(
     print(f"{tally.db}: {tally.entries:,} entries, {tally.skipped:,} skipped")
 
 
-def _chunks(spec: ImageClassificationDatasetSpec, pictures: list[Labelled]) -> Iterator[Chunk]:
+def _chunks(spec: ImageClassificationDatasetSpec, paths: ServerPaths, pictures: list[Labelled]) -> Iterator[Chunk]:
     picture_bytes = spec.resize_channels * spec.resize_height * spec.resize_width
     size = max(1, min(CHUNK_PICTURES, CHUNK_BYTES // picture_bytes))
     for start in range(0, len(pictures), size):
-        yield Chunk(spec, start, pictures[start : start + size])
+        yield Chunk(spec, paths, start, pictures[start : start + size])
 
 
 def _transactions(answers: Iterable[ChunkAnswer], tally: Tally, progress: Progress) -> Iterator[list[Item]]:
@@ -220,7 +222,7 @@ def _read_chunk(chunk: Chunk) -> ChunkAnswer:
     skipped: list[tuple[str, str]] = []
     for place, (path, label) in enumerate(chunk.pictures, chunk.start):
         try:
-            value, pixels = _record(spec, path, label)
+            value, pixels = _record(chunk, path, label)
         except BadImage as error:
             skipped.append((path, str(error)))
             continue
@@ -235,13 +237,9 @@ def _read_chunk(chunk: Chunk) -> ChunkAnswer:
     return ChunkAnswer(len(chunk.pictures), items, labels, pixel_sum, skipped)
 
 
-def _record(spec: ImageClassificationDatasetSpec, path: str, label: int) -> tuple[bytes, bytes]:
+def _record(chunk: Chunk, path: str, label: int) -> tuple[bytes, bytes]:
     """A picture file as the bytes of a Datum, and its pixels row by row."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123  Path takes as long as the reading of a small file
-            content = file.read()
-    except OSError as error:
-        raise BadImage(f"The file cannot be read: {error.strerror}.") from error
+    spec, content = chunk.spec, read_content(chunk.paths, path)
     image = resized(load_image(content, spec.resize_channels), spec.resize_height, spec.resize_width, spec.resize_mode)
     if spec.encoding == "none":
         return array_datum(as_array(image), label), image.tobytes()

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from jobs.errors import BadImage
+from jobs.specs import EVERYWHERE, ServerPaths
 
 Bytes = NDArray[np.uint8]
 ResizeMode = Literal["squash", "crop", "fill", "half_crop"]
@@ -22,6 +24,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".t
 FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "TIFF", "WEBP")
 # A small file can claim to be a picture that fills the memory. Pillow itself only warns at this size.
 LARGEST_PIXELS = 89_000_000
+# More than so many pixels take in any format.
+MOST_FILE_BYTES = 2**30
 # What Pillow's decoders raise for damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError,
           RuntimeError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
@@ -51,12 +55,20 @@ def load_image(source: Path | bytes, channels: int) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def decode(source: Path | bytes) -> Image.Image:
-    """The picture of a file or its content, as grey or RGB by what it holds."""
+def read_content(paths: ServerPaths, path: Path | str) -> bytes:
+    """What a picture's file holds; BadImage says why that cannot be had."""
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+        with paths.open(path) as file:
+            if os.fstat(file.fileno()).st_size > MOST_FILE_BYTES:
+                raise BadImage(f"The file is too large for a picture: more than {MOST_FILE_BYTES >> 20:,} MiB.")
+            return file.read()
     except OSError as error:
         raise BadImage(f"The file cannot be read: {error.strerror or error}.") from error
+
+
+def decode(source: Path | bytes) -> Image.Image:
+    """The picture of a file or its content, as grey or RGB by what it holds."""
+    content = source if isinstance(source, bytes) else read_content(EVERYWHERE, source)
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         if image.width * image.height > LARGEST_PIXELS:

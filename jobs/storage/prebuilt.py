@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import BadDatabase, EnvironmentFault
 from jobs.folder import JobFolder, write_json, write_whole
+from jobs.specs import ServerPaths
 from jobs.storage.arrays import new_array
 from jobs.storage.cores import ChildKilled, on_all_cores
 from jobs.storage.database import Record, open_database
@@ -98,6 +99,7 @@ class ChunkAnswer:
 def analyse(job: WorkerJob) -> None:
     """Read every record of the databases that the spec names, and leave arrays that training can map."""
     spec = cast(GenericImageDatasetSpec, job.spec)
+    _check_paths(spec, job.paths)
     splits = [_look_at(spec, "train")]
     if spec.prebuilt_val_images:
         splits.append(_look_at(spec, "val"))
@@ -124,6 +126,18 @@ def analyse(job: WorkerJob) -> None:
             "mean_file": str(mean_file) if mean_file else None,
         },
     )
+
+
+def _check_paths(spec: GenericImageDatasetSpec, paths: ServerPaths) -> None:
+    """What the form named may have become a link to somewhere else since then."""
+    databases = (spec.prebuilt_train_images, spec.prebuilt_train_labels, spec.prebuilt_val_images,
+                 spec.prebuilt_val_labels)  # fmt: skip
+    named = [Path(folder) / "data.mdb" for folder in databases if folder]
+    if spec.prebuilt_mean_file:
+        named.append(Path(spec.prebuilt_mean_file))
+    for path in named:
+        if not paths.allows(path):
+            raise BadDatabase(f"{path} leads out of the folders that this server may read.")
 
 
 def _resize_mode(images: Path) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from jobs.errors import UserError
+from jobs.specs import EVERYWHERE, ServerPaths
 from jobs.torch7.module import MOST_VALUES
 from jobs.torch7.t7_source import Source, open_source
 
@@ -49,7 +50,7 @@ T = TypeVar("T")
 Steps = Generator[None, Any, T]
 
 
-def read_t7(path: Path) -> Any:
+def read_t7(path: Path, paths: ServerPaths = EVERYWHERE) -> Any:
     """What the file holds; UserError, with the byte, when it is damaged or no file of Torch7.
 
     nil, booleans, strings and numbers (int where whole) are Python's. A table whose keys are 1 to n, or that has none, is a
@@ -57,10 +58,7 @@ def read_t7(path: Path) -> Any:
     object of another class is a T7Object, and a function a T7Function.
     """
     try:
-        # Opening a pipe would wait for somebody to write.
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no file. Give the path of a .t7 file.")
-        with path.open("rb") as file:
+        with paths.open(path) as file:
             return Reader(open_source(file, path.name)).read()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Give the path of a .t7 file.") from error

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from jobs.errors import UserError
 from jobs.networks.names import layer_name
+from jobs.specs import EVERYWHERE, ServerPaths
 from jobs.torch7.module import TorchModule
 from jobs.torch7.t7 import T7Object, read_t7
 
@@ -133,12 +134,12 @@ def _weights_of(fields: dict[Any, Any]) -> dict[str, Tensor]:
     return weights
 
 
-def load_into(model: nn.Module, path: Path) -> list[str]:
+def load_into(model: nn.Module, path: Path, paths: ServerPaths = EVERYWHERE) -> list[str]:
     """Copy the weights of a .t7 file into the network, by order and shape, and say in sentences what was taken and left.
 
     UserError, which names the first layer that does not fit, when nothing was copied.
     """
-    found = weights_of(read_t7(path))
+    found = weights_of(read_t7(path, paths))
     if isinstance(found, Tensor):
         copies, said = _from_vector(model, found, path.name)
     elif found:

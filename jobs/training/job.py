@@ -141,7 +141,7 @@ def say(job: WorkerJob, text: str) -> None:
 def take_pretrained_weights(job: WorkerJob, spec: GenericImageModelSpec, model: nn.Module) -> None:
     """Begin with the weights of the file that the form names, if it names one."""
     if spec.pretrained_model:
-        for sentence in load_into(model, Path(spec.pretrained_model)):
+        for sentence in load_into(model, Path(spec.pretrained_model), job.paths):
             say(job, sentence)
 
 

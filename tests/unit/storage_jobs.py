@@ -14,7 +14,7 @@ from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.events import Event, EventWriter, all_events
 from jobs.folder import JobFolder
-from jobs.specs import JobSpec
+from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 from jobs.storage.database import DatabaseWriter
 from jobs.storage.datum import array_datum
 from jobs.worker import WorkerJob
@@ -22,11 +22,11 @@ from jobs.worker import WorkerJob
 JOB_ID = "20151111-210842-a4ec"
 
 
-def make_job(parent: Path, spec: JobSpec, job_id: str = JOB_ID) -> WorkerJob:
+def make_job(parent: Path, spec: JobSpec, job_id: str = JOB_ID, paths: ServerPaths = EVERYWHERE) -> WorkerJob:
     folder = JobFolder(parent / job_id)
     folder.path.mkdir(parents=True)
     folder.spec.write_text(spec.model_dump_json())
-    return WorkerJob(folder, spec, EventWriter(folder.events))
+    return WorkerJob(folder, spec, EventWriter(folder.events), paths=paths)
 
 
 def classification_spec(folder: Path, **changes: Any) -> ImageClassificationDatasetSpec:

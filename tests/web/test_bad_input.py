@@ -345,3 +345,13 @@ def test_an_address_that_asks_for_what_is_not_there(site: Site) -> None:
     for since in ("-1", str(10**30)):
         assert get(f"/jobs/{site.generic}/events?since={since}").status_code == 400
     assert get("/autocomplete/path?query=/no%00name").get_json() == {"suggestions": []}
+
+
+def test_a_class_folder_that_became_a_link_out_of_the_roots_is_left_out(site: Site, tmp_path: Path) -> None:
+    """The worker is told of the server's data roots, and looks again."""
+    save_classes(tmp_path, a=4, b=4)
+    (tmp_path / "c").symlink_to("/usr/share")
+    job_id = site.done(site.make_classification(tmp_path))
+    assert site.folder(job_id).read_dataset()["labels"] == ["a", "b"]
+    (warning,) = [event["text"] for event in site.events(job_id, "message")]
+    assert "links that lead out of the folders that this server may read: 1 files or folders" in warning
