@@ -97,6 +97,7 @@ def read_events(
 ) -> EventPage:
     """Whole lines from byte `since` on, up to byte `until`. A log that does not exist yet is empty.
 
+    A log that is shorter than `since` has lost its end with the machine's power: `next` is its size then.
     Events of the types `without` are passed over, and of each type in `latest` all but the page's last: of what is left
     about `limit_bytes` are read.
     """
@@ -104,6 +105,8 @@ def read_events(
     end = since
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < since:
+                return EventPage([], since, os.fstat(file.fileno()).st_size, False)
             file.seek(since)
             for line in file:
                 if not line.endswith(b"\n") or (until is not None and end + len(line) > until):

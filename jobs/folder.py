@@ -3,12 +3,16 @@
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
+
+# As DIGITS wrote them.
+JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class JobFolder:
         return self.path / "pin.json"
 
     @property
+    def attributes(self) -> Path:
+        """What people wrote about the job, besides what stands in the list of jobs; written by the server."""
+        return self.path / "attributes.json"
+
+    @property
     def frames(self) -> Path:
         """What the layers made of the pinned image, again and again."""
         return self.path / "frames"
@@ -71,10 +80,18 @@ class JobFolder:
         names = (path.stem.removeprefix("snapshot_") for path in self.snapshots.glob("snapshot_*.pt"))
         return sorted(int(name) for name in names if name.isdigit())
 
+    def source(self, path: str) -> Path:
+        """A source by the path that was given for it. What lies in a job's folder is found when all jobs have moved."""
+        given = Path(path)
+        inside = next((parent for parent in given.parents if JOB_ID.fullmatch(parent.name)), None)
+        if given.exists() or inside is None:
+            return given
+        return self.path.parent / inside.name / given.relative_to(inside)
+
     def clear(self) -> None:
         """Remove what a worker made that did not finish, for one that begins anew; what says that it is whole goes first."""
         self.dataset.unlink(missing_ok=True)
-        kept = {self.spec, self.events, self.log, self.lock}
+        kept = {self.spec, self.attributes, self.events, self.log, self.lock}
         for path in self.path.iterdir():
             if path in kept:
                 continue
@@ -93,8 +110,13 @@ class JobFolder:
 
 
 def new_job_id(now: datetime) -> str:
-    """Local time and two random bytes, as DIGITS wrote them: `20151111-210842-a4ec`."""
+    """Local time and two random bytes: `20151111-210842-a4ec`."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def time_of_id(job_id: str) -> datetime:
+    """When the job was made, by the clock of this machine's place; ValueError where the id is of no time."""
+    return datetime.strptime(job_id[:15], "%Y%m%d-%H%M%S").astimezone()
 
 
 def write_whole(path: Path, content: bytes) -> None:

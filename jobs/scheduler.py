@@ -14,7 +14,7 @@ from typing import Any
 
 from jobs.children import ChildProcess, Launcher
 from jobs.errors import EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
-from jobs.events import Event, EventPage, all_events, read_events, that_count
+from jobs.events import EventPage, all_events, read_events, that_count
 from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import JobKind, job_kind
@@ -23,7 +23,7 @@ from jobs.signs_of_life import SignsOfLife
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 from jobs.statuses import RESUMABLE, Status, Wish
 from jobs.store import JobRecord, Store
-from jobs.summaries import apply_event, begun_anew
+from jobs.summaries import begun_anew, summary_of, take_in
 from jobs.training.snapshot_files import newest_good_snapshot, newest_step
 from jobs.worker_identity import WorkerIdentity, end_holders, find_worker
 
@@ -205,14 +205,18 @@ class Scheduler:
         with self._turn:
             job = self._store.get(job_id)
             self._refuse_if_read(job)
-            if not self._store.delete(job_id):
+            if job.status.is_running:
                 raise Refused(f'Cannot delete "{job.name}" while it runs. Abort it first.')
-        # Out of sight in one step; what a crash leaves of the removal is no job any more.
-        doomed = self._jobs_dir / f".{job_id}.deleted"
-        # Somebody may have removed the folder by hand.
-        with suppress(FileNotFoundError):
-            self.folder(job_id).path.rename(doomed)
-            shutil.rmtree(doomed)
+            # Out of sight in one step, and before the row: a folder without one would be entered again.
+            doomed = self._jobs_dir / f".{job_id}.deleted"
+            # Somebody may have removed the folder by hand.
+            with suppress(FileNotFoundError):
+                self.folder(job_id).path.rename(doomed)
+            if not self._store.delete(job_id):
+                with suppress(FileNotFoundError):
+                    doomed.rename(self.folder(job_id).path)
+                raise Refused(f'Cannot delete "{job.name}": another job was made of it in this moment.')
+        shutil.rmtree(doomed, ignore_errors=True)
         self.listeners.tell_change(job_id, "deleted")
 
     def _refuse_if_read(self, job: JobRecord) -> None:
@@ -233,9 +237,11 @@ class Scheduler:
 
     def _sweep(self) -> None:
         """Remove what a server that died had not finished making or removing, and that is no job (any more)."""
-        for pattern in (".*.new", ".*.deleted"):
-            for leftover in self._jobs_dir.glob(pattern):
-                shutil.rmtree(leftover)
+        for leftover in self._jobs_dir.glob(".*.deleted"):
+            self._store.delete(leftover.name.removeprefix(".").removesuffix(".deleted"))
+            shutil.rmtree(leftover)
+        for leftover in self._jobs_dir.glob(".*.new"):
+            shutil.rmtree(leftover)
 
     def close(self) -> None:
         """Stop the rounds. Workers go on; the next server takes them up again."""
@@ -335,13 +341,21 @@ class Scheduler:
         summary, offset = dict(job.summary), job.event_offset
         while True:
             page = read_events(self.folder(job.id).events, offset)
+            if page.next < offset:
+                log.warning(
+                    "The events of job %s are fewer than were read: the machine lost power. Read again.", job.id
+                )
+                summary = self._summary_up_to(job.id, page.next)
+                self._store.record_events(job.id, offset, page.next, summary)
+                offset = page.next
+                continue
             if not page.events:
                 return summary
             if any(event["type"] == "resumed" for event in page.events):
                 summary = self._summary_up_to(job.id, page.next)
             else:
                 for event in page.events:
-                    self._apply(job.id, summary, event)
+                    take_in(summary, event, job.id)
             self._signs.heard(job.id)
             self._store.record_events(job.id, page.since, page.next, summary)
             self.listeners.tell_events(job.id, page)
@@ -350,18 +364,7 @@ class Scheduler:
 
     def _summary_up_to(self, job_id: str, end: int) -> dict[str, Any]:
         """The summary of all events before this byte that count: what a fold has taken in it cannot give back."""
-        summary: dict[str, Any] = {}
-        for event in that_count(all_events(self.folder(job_id).events, until=end)):
-            self._apply(job_id, summary, event)
-        return summary
-
-    @staticmethod
-    def _apply(job_id: str, summary: dict[str, Any], event: Event) -> None:
-        """Fold one event in. A strange one, which pasted code may have written, must not keep the job from ending."""
-        try:
-            apply_event(summary, event)
-        except (KeyError, TypeError, ValueError):
-            log.exception("Job %s said something strange: %r", job_id, event)
+        return summary_of(that_count(all_events(self.folder(job_id).events, until=end)), job_id)
 
     def _conclude(self, job: JobRecord, child: Child, summary: dict[str, Any]) -> None:
         status, cause = _ending(job, child, summary)

@@ -1,6 +1,7 @@
-"""What the server knows of its jobs, in SQLite. The job folders hold the rest; the server is the only writer."""
+"""What the server knows of its jobs, in SQLite. The job folders are the truth; the server is the only writer."""
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
 from jobs.listing import ELAPSED, READERS, Listing, install_functions
 from jobs.statuses import ACTIVE, Status, Wish
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE jobs (
@@ -55,6 +58,10 @@ MIGRATIONS = (
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
+
+# What is kept free in the database for a disk that is full, and the size of its pages.
+ROOM_BYTES = 1 << 20
+PAGE_BYTES = 4096
 
 NOT_FOUND = "Job not found. It may have been deleted; the home page lists the jobs that there are."
 
@@ -110,6 +117,16 @@ class StatusChange:
     time: float
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a job has behind it that is entered late. The last of `changes` is its status."""
+
+    changes: Sequence[StatusChange]
+    summary: dict[str, Any]
+    event_offset: int
+    notes: str = ""
+
+
 def _record(values: dict[str, Any]) -> JobRecord:
     wish = values["wish"] and Wish(values["wish"])
     summary = json.loads(values["summary"])
@@ -133,6 +150,24 @@ class Store:
         self._connection.execute("PRAGMA foreign_keys=ON")
         install_functions(self._connection)
         self._make_schema()
+        self._keep_room()
+
+    def _keep_room(self) -> None:
+        """See to it that the file and its log are so large that what becomes of jobs can be written on a full disk: pages
+        that are free, and a log that is written over from its beginning.
+        """
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={ROOM_BYTES // PAGE_BYTES // 4}")
+        try:
+            # Left where the disk was full the time before.
+            self._connection.execute("DROP TABLE IF EXISTS room")
+            self._connection.execute("CREATE TABLE room (content BLOB)")
+            self._connection.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM_BYTES,))
+            self._connection.execute("DROP TABLE room")
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            log.warning("The disk of the data directory is full: no room could be kept for the list of jobs.")
 
     def _make_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -165,15 +200,21 @@ class Store:
             self._connection.close()
 
     def add(self, job_id: str, kind: str, family: str, name: str, group_name: str, created: float,
-            parent_id: str | None, framework: str | None = None) -> None:  # fmt: skip
-        """Enter a new job as Initialized. Its folder must be complete already."""
+            parent_id: str | None, framework: str | None = None, past: Past | None = None) -> None:  # fmt: skip
+        """Enter a new job as Initialized, or one with a past. Its folder must be complete already."""
+        past = past or Past([StatusChange(Status.INITIALIZED, created)], {}, 0)
+        status = past.changes[-1].status
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (job_id, kind, family, name, group_name, Status.INITIALIZED, created, parent_id, framework),
+                "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework, notes, "
+                "cause, cause_line, event_offset, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, kind, family, name, group_name, status, created, parent_id, framework, past.notes,
+                 past.summary.get("cause"), past.summary.get("line"), past.event_offset, json.dumps(past.summary)),
+            )  # fmt: skip
+            connection.executemany(
+                "INSERT INTO status_changes VALUES (?, ?, ?)",
+                [(job_id, change.status, change.time) for change in past.changes],
             )
-            connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.INITIALIZED, created))
 
     def get(self, job_id: str) -> JobRecord:
         with self._lock:
@@ -189,6 +230,10 @@ class Store:
                 "SELECT id, name, family, status, parent_id FROM jobs ORDER BY created DESC, id DESC"
             ).fetchall()
         return [JobName(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows]
+
+    def all(self) -> list[JobRecord]:
+        """Every job with all that is known of it."""
+        return self._select("")
 
     def of_kinds(self, kinds: Sequence[str]) -> list[JobRecord]:
         """Every job of one of these kinds, newest first."""

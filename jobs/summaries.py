@@ -1,13 +1,33 @@
 """Folds a job's events into the few things that lists and status lines show."""
 
+import logging
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from jobs.events import Event
 
+log = logging.getLogger(__name__)
+
 Summary = dict[str, Any]
 SPARKLINE_POINTS = 60
 OF_AN_END = ("outcome", "cause", "line", "seconds_left")
+
+
+def summary_of(events: Iterable[Event], job_id: str) -> Summary:
+    """All of a job's events, folded."""
+    summary: Summary = {}
+    for event in events:
+        take_in(summary, event, job_id)
+    return summary
+
+
+def take_in(summary: Summary, event: Event, job_id: str) -> None:
+    """Fold one event in. A strange one, which pasted code may have written, must not keep the job from ending."""
+    try:
+        apply_event(summary, event)
+    except (KeyError, TypeError, ValueError):
+        log.exception("Job %s said something strange: %r", job_id, event)
 
 
 def apply_event(summary: Summary, event: Event) -> None:

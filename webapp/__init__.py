@@ -9,10 +9,10 @@ from flask import Flask, Response, g, url_for
 
 from jobs.children import Launcher
 from jobs.predictions import NetworkChecks, Predictions
+from jobs.rebuilding import open_store
 from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
-from jobs.store import Store
 from webapp import curves, datasets, errors, frames, home, job_actions, live, models, paths, predict
 from webapp.access import AccessCheck, policy_of_pages
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = FORM_LIMIT_BYTES
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     settings.make_folders()
-    store = Store(settings.database)
+    store = open_store(settings.database, settings.jobs_dir)
     resources = Resources(tuple(installed_gpus()))
     launcher = Launcher(settings.spare_dir)
     scheduler = Scheduler(settings.jobs_dir, store, resources, launcher, settings.paths)

@@ -6,6 +6,8 @@ import socket
 import sqlite3
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,9 +15,10 @@ import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from jobs.backup import back_up, restore
 from jobs.errors import LayerscopeError
 from jobs.folder import take_lock
-from jobs.store import Store
+from jobs.rebuilding import open_store
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
 from webapp.image_url import ImagesOfTheWeb
@@ -23,6 +26,14 @@ from webapp.image_url import ImagesOfTheWeb
 THREADS = 256  # every open page holds one for its socket
 SHUTDOWN_GRACE_SECONDS = 2
 PREDECESSOR_SECONDS = 5  # what is left of a server that was killed ends by itself within this time
+
+
+DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LAYERSCOPE_DATA_DIR",
+    help="Where jobs are kept. Default: this user's data directory.",
+)
 
 
 @click.group()
@@ -34,8 +45,7 @@ def main() -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", envvar="LAYERSCOPE_HOST", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, envvar="LAYERSCOPE_PORT", show_default=True, help="0: any free port.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), envvar="LAYERSCOPE_DATA_DIR",
-              help="Where jobs are kept. Default: this user's data directory.")  # fmt: skip
+@DATA_DIR
 @click.option("--data-root", "data_roots", multiple=True, envvar="LAYERSCOPE_DATA_ROOT",
               type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
               help="A folder that forms may name; repeatable. Default: the home folder and the current one.")  # fmt: skip
@@ -54,19 +64,52 @@ def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, .
         images_of_the_web=ImagesOfTheWeb() if allow_image_url else None,
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
-    _check_data_dir(settings)
+    with _using(settings):
+        settings.make_folders()
+        with tempfile.TemporaryFile(dir=settings.jobs_dir):
+            pass
     _check_address(host, port)
     with _hold_data_dir(settings):
+        with _using(settings):
+            open_store(settings.database, settings.jobs_dir).close()
         Server(settings, host, port).run()
 
 
-def _check_data_dir(settings: Settings) -> None:
-    """Refuse to start where nothing can be kept. gunicorn would only say that its worker did not boot."""
-    try:
+@main.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@DATA_DIR
+def backup_command(file: Path, data_dir: Path | None) -> None:
+    """Copy the list of jobs to FILE, also while a server runs.
+
+    What the jobs have made lies in the folder `jobs` of the data directory: copy that, too.
+    """
+    settings = Settings((data_dir or default_data_dir()).resolve())
+    with _using(settings):
+        count = back_up(settings.database, file.resolve())
+    click.echo(f"{count:,} jobs in {file}. What they have made is in {settings.jobs_dir}.")
+
+
+@main.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@DATA_DIR
+def restore_command(file: Path, data_dir: Path | None) -> None:
+    """Put a copy that `layerscope backup` made in the place of the list of jobs. No server may run.
+
+    Jobs that have a folder and are not in the copy are entered when the server starts.
+    """
+    settings = Settings((data_dir or default_data_dir()).resolve())
+    with _using(settings):
         settings.make_folders()
-        Store(settings.database).close()
-        with tempfile.TemporaryFile(dir=settings.jobs_dir):
-            pass
+        with _hold_data_dir(settings):
+            before = restore(file.resolve(), settings.database)
+    click.echo(f"Restored {settings.database}." + (f" The list before is kept as {before}." if before else ""))
+
+
+@contextmanager
+def _using(settings: Settings) -> Iterator[None]:
+    """Refuse in a sentence where nothing can be kept. gunicorn would only say that its worker did not boot."""
+    try:
+        yield
     except (OSError, sqlite3.Error, LayerscopeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise click.ClickException(

@@ -22,7 +22,7 @@ def split_databases(job: JobView) -> dict[str, Path]:
     """The folders of a finished dataset's image databases, by split."""
     splits = job.folder.read_dataset()["splits"]
     return {
-        split: job.folder.path / facts["db"] if "db" in facts else Path(facts["images_db"])
+        split: job.folder.path / facts["db"] if "db" in facts else job.folder.source(facts["images_db"])
         for split, facts in splits.items()
     }
 

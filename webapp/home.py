@@ -33,7 +33,7 @@ ROWS_OF_A_PAGE = 25
 def index() -> ResponseReturnValue:
     if wants_json():
         return index_json()
-    return render_template("home.html", tables=_tables())
+    return render_template("home.html", tables=_tables(), damaged_lists=services().damaged_lists)
 
 
 @blueprint.get("/tables.json")

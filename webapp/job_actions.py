@@ -7,6 +7,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, abort, jsonify, redirect, request, send_from_directory, url_for
 from flask.typing import ResponseReturnValue
 
+from jobs.attributes import Attributes, keep_attributes
 from jobs.errors import LayerscopeError, NoSuchJob
 from jobs.events import read_events
 from jobs.registry import job_kind
@@ -102,14 +103,14 @@ def file(job_id: str, name: str) -> ResponseReturnValue:
 def edit(job_id: str) -> ResponseReturnValue:
     """Rename (`job_name`) or annotate (`job_notes`)."""
     job = job_view(job_id)
+    name = request.form.get("job_name", job.name).strip()[:200]
+    if not name:
+        abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
+    notes = request.form.get("job_notes", job.notes).strip()[:10_000]
+    keep_attributes(job.folder, Attributes(name=name, notes=notes))
     store = services().store
-    if "job_name" in request.form:
-        name = request.form["job_name"].strip()
-        if not name:
-            abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
-        store.rename(job_id, name[:200])
-    if "job_notes" in request.form:
-        store.set_notes(job_id, request.form["job_notes"].strip()[:10_000])
+    store.rename(job_id, name)
+    store.set_notes(job_id, notes)
     services().scheduler.listeners.tell_change(job_id, "attribute")
     return _sentence(f"{job.title} updated.")
 

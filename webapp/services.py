@@ -9,6 +9,7 @@ from flask import current_app
 
 from jobs.children import Launcher
 from jobs.predictions import NetworkChecks, Predictions
+from jobs.rebuilding import damaged_lists
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.store import Store
@@ -40,6 +41,11 @@ class Services:
         """No curve, and no NumPy to load, where none was looked at."""
         if "curves" in vars(self):
             self.curves.forget(events)
+
+    @property
+    def damaged_lists(self) -> list[Path]:
+        """Lists of jobs that were damaged and made anew, as long as somebody keeps their files."""
+        return damaged_lists(self.settings.database)
 
     def start(self) -> None:
         """Begin to work: the queue, and a spare process once the first pages are out."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.folder import JOB_ID
 from jobs.registry import JobKind
 from jobs.specs import GroupName, JobName, JobSpec, existing_file, existing_folder, is_there, required_if
 
@@ -45,9 +46,12 @@ class GenericImageDatasetSpec(JobSpec):
     )
 
     def parent_id(self, jobs_dir: Path) -> str | None:
-        """The dataset job in whose folder the training images lie, if they lie in one."""
+        """The dataset job in whose folder the training images lie, if they lie in one; or lay, before all jobs moved."""
         images, jobs = Path(self.prebuilt_train_images).resolve(), jobs_dir.resolve()
-        return images.relative_to(jobs).parts[0] if jobs in images.parents else None
+        if jobs in images.parents:
+            return images.relative_to(jobs).parts[0]
+        names = (parent.name for parent in images.parents)
+        return next((name for name in names if JOB_ID.fullmatch(name) and (jobs_dir / name).exists()), None)
 
     @field_validator("prebuilt_train_images")
     @classmethod

@@ -1,12 +1,12 @@
 """Images › Other: a network of the user's own, trained on a generic image dataset."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.folder import JOB_ID
 from jobs.registry import JobKind
 from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalInt, existing_file, required_if
 
@@ -16,7 +16,6 @@ Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"]
 Epochs = Annotated[int, Field(ge=0, le=1_000_000)]
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 def _percentages(value: Any) -> Any:

@@ -50,6 +50,8 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
         const early = offset < seam ? `&until=${seam}&without=${IN_THE_CURVE}&latest=${PASSING}` : "";
         answer = await get(`/jobs/${jobId}/events?since=${offset}${early}`, { signal: AbortSignal.timeout(10_000) });
         heard(!socket.connected);
+        // The machine lost power, and the events their end: what the page shows may never have been.
+        if (answer.next < offset) return location.reload();
         offset = answer.next;
         if (answer.events.length) onEvents(answer.events, early !== "");
       } while (answer.more || askAgain);

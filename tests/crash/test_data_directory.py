@@ -1,0 +1,309 @@
+"""What a data directory survives: a list of jobs that is damaged or lost, another place, an older version, a loss of power."""
+
+import html
+import os
+import random
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from jobs.events import all_events
+from jobs.rebuilding import open_store
+from jobs.resources import Resources
+from jobs.scheduler import Scheduler
+from jobs.statuses import Status
+from jobs.store import SCHEMA, Store
+from tests.conftest import until, wait_for_job
+from tests.crash.conftest import long_job, short_job, start_long_job, wait_for
+from tests.web.conftest import Site
+from webapp import create_app
+from webapp.cli import main
+from webapp.config import Settings
+from webapp.services import Services
+
+Serve = Callable[[Path], Site]
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) -> Iterator[Serve]:
+    """Serve a data directory; the former one is not served any more."""
+    served: list[Services] = []
+
+    def begin(data_dir: Path) -> Site:
+        while served:
+            served.pop().close()
+        site = serve_once(data_dir, tmp_path_factory.getbasetemp(), digit_folders)
+        served.append(site.services)
+        return site
+
+    yield begin
+    for services in served:
+        services.close()
+
+
+def serve_once(data_dir: Path, root: Path, digits: Path) -> Site:
+    app = create_app(Settings(data_dir=data_dir, data_roots=(root,)))
+    services: Services = app.extensions["layerscope"]
+    services.scheduler.start()
+    return Site(app.test_client(), services, digits)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) -> Path:
+    """A data directory with jobs of every end, some of them renamed and with notes; nobody serves it."""
+    data_dir = tmp_path_factory.mktemp("kept") / "data"
+    site = serve_once(data_dir, tmp_path_factory.getbasetemp(), digit_folders)
+    classification = site.done(
+        site.make_classification(digit_folders, dataset_name="As in its form", group_name="sweep")
+    )
+    generic = site.done(site.make_generic(site.folder(classification).path))
+    model = site.done(site.make_model(dataset=generic, train_epochs="2"))
+    site.client.put(f"/jobs/{model}", data={"job_name": "Ünder another name"})
+    site.client.put(f"/jobs/{model}", data={"job_notes": "two\nlines"})
+    broken = site.make_model(dataset=generic, custom_network="def network(params):\n    return 1 / 0\n")
+    assert wait_for_job(site.client, broken)["status"] == "Error"
+    site.services.close()
+    return data_dir
+
+
+@pytest.fixture
+def data_dir(kept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(kept, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def listed(site: Site) -> list[dict[str, Any]]:
+    """All that the home page says of all jobs, but for fractions of a second."""
+    tables = site.client.get("/completed_jobs.json").get_json()
+    rows = [row for table in ("running", "models", "datasets") for row in tables[table]]
+    return sorted(
+        (row | {"submitted": int(row["submitted"]), "elapsed": None} for row in rows), key=lambda row: row["id"]
+    )
+
+
+def text_of(site: Site, url: str = "/") -> str:
+    return html.unescape(site.client.get(url).get_data(as_text=True))
+
+
+def write_text(database: Path) -> None:
+    database.write_text("This is a text, and longer than the header of a database. " * 100)
+
+
+def cut(database: Path) -> None:
+    os.truncate(database, database.stat().st_size // 2)
+
+
+def flip_bits(database: Path) -> None:
+    content = bytearray(database.read_bytes())
+    chance = random.Random(7)
+    for _ in range(400):
+        content[chance.randrange(100, 60_000)] ^= 1 << chance.randrange(8)
+    database.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [write_text, cut, flip_bits])
+def test_a_damaged_list_of_jobs_is_made_anew_from_their_folders(
+    data_dir: Path, serve: Serve, damage: Callable[[Path], None]
+) -> None:
+    before = listed(serve(data_dir))
+    assert {row["status"] for row in before} == {"Done", "Error"}
+    assert "The list of jobs was damaged" not in text_of(serve(data_dir))
+    serve(data_dir).services.close()
+    damage(data_dir / "layerscope.sqlite")
+    site = serve(data_dir)
+    assert listed(site) == before
+    (aside,) = data_dir.glob("layerscope.sqlite.damaged-*")
+    assert str(aside) in text_of(site)
+    for row in before:
+        assert text_of(site, row["url"]).count(row["name"]) > 0
+        assert row["notes"] in text_of(site, row["url"])
+    aside.unlink()
+    assert "The list of jobs was damaged" not in text_of(site)
+
+
+def test_jobs_that_had_not_ended_are_queued_again_when_the_list_is_lost(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, many_pictures: Path
+) -> None:
+    running, pid = start_long_job(scheduler, store, many_pictures)
+    waiting = scheduler.submit(long_job(many_pictures))
+    other = open_store(jobs_dir.parent / "made anew.sqlite", jobs_dir)
+    assert (other.get(running).status, other.get(waiting).status) == (Status.RUNNING, Status.WAITING)
+    successor = Scheduler(jobs_dir, other, Resources())
+    successor.poll()
+    assert successor._children[running].worker == scheduler._children[running].worker, "no second worker joins it"
+    os.killpg(pid, signal.SIGKILL)
+    scheduler._children[running].process.wait()  # type: ignore[union-attr]
+    until(lambda: successor.poll() or len(other.status_changes(running)) >= 4, 20)
+    for job_id in (running, waiting):
+        successor.abort(job_id)
+        wait_for(successor, other, job_id, Status.ABORTED)
+
+
+def test_a_folder_that_is_no_job_is_left_alone(data_dir: Path, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    before = listed(serve(data_dir))
+    strange = {"20200101-000000-0000": "{", "20200101-000000-0001": "{}", "20209999-000000-0002": '{"kind": "unknown"}'}
+    for name, spec in strange.items():
+        (data_dir / "jobs" / name).mkdir()
+        (data_dir / "jobs" / name / "spec.json").write_text(spec)
+    (data_dir / "jobs" / "20200101-000000-0003").mkdir()
+    (data_dir / "jobs" / "notes.txt").write_text("mine")
+    assert listed(serve(data_dir)) == before
+    assert caplog.text.count("is no job that can be entered") == 4
+
+
+def test_a_job_whose_server_died_before_it_was_in_the_list_is_not_lost(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path
+) -> None:
+    job_id = scheduler.submit(short_job(digit_folders))
+    assert store._connection.execute("DELETE FROM jobs").rowcount == 1
+    again = open_store(tmp_path / "store.sqlite", jobs_dir)
+    assert again.get(job_id).status is Status.WAITING
+    assert wait_for(Scheduler(jobs_dir, again, Resources()), again, job_id, Status.DONE).name == "short"
+
+
+def test_a_job_whose_server_died_while_it_was_deleted_does_not_come_back(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path
+) -> None:
+    job_id = scheduler.submit(short_job(digit_folders))
+    scheduler.abort(job_id)
+    # The first step of a deletion.
+    (jobs_dir / job_id).rename(jobs_dir / f".{job_id}.deleted")
+    again = open_store(tmp_path / "store.sqlite", jobs_dir)
+    successor = Scheduler(jobs_dir, again, Resources())
+    successor.start()
+    successor.close()
+    assert again.names() == []
+    assert list(jobs_dir.iterdir()) == []
+
+
+def test_events_that_a_loss_of_power_has_cut_are_read_again(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, many_pictures: Path
+) -> None:
+    job_id, pid = start_long_job(scheduler, store, many_pictures)
+    os.killpg(pid, signal.SIGKILL)
+    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
+    events = scheduler.folder(job_id).events
+    # Of the last line only a part was on the disk.
+    os.truncate(events, events.stat().st_size // 2)
+    successor = Scheduler(jobs_dir, store, Resources())
+    job = store.get(job_id)
+    successor._hear(job)
+    assert store.get(job_id).event_offset == events.stat().st_size < job.event_offset
+    wait_for(successor, store, job_id, Status.RUNNING)
+    until(lambda: successor.poll() or store.get(job_id).event_offset > job.event_offset, 20)
+    assert "begun_anew" in {event["type"] for event in all_events(events)}
+    successor.abort(job_id)
+    wait_for(successor, store, job_id, Status.ABORTED)
+
+
+def test_a_page_is_told_when_there_are_fewer_events_than_it_has_heard(data_dir: Path, serve: Serve) -> None:
+    site = serve(data_dir)
+    (job_id, *_) = [row["id"] for row in listed(site) if row["type"] == "dataset"]
+    size = site.folder(job_id).events.stat().st_size
+    answer = site.client.get(f"/jobs/{job_id}/events?since={size + 1}").get_json()
+    assert (answer["events"], answer["next"]) == ([], size)
+    assert site.client.get(f"/jobs/{job_id}/events?since={size}").get_json()["next"] == size
+
+
+def model_of(site: Site) -> str:
+    (job_id,) = [row["id"] for row in listed(site) if row["type"] == "model" and row["status"] == "Done"]
+    return str(job_id)
+
+
+def picture_of(site: Site, job_id: str) -> dict[str, Any]:
+    form = {"job_id": job_id, "image_path": str(min(site.digits.rglob("*.png")))}
+    answer = site.client.post("/models/images/generic/infer_one.json", data=form)
+    assert answer.status_code == 200, answer.get_json()
+    body: dict[str, Any] = answer.get_json()
+    return body
+
+
+@pytest.fixture
+def moved(kept: Path, tmp_path: Path) -> Iterator[Path]:
+    """Where it was before there is nothing any more."""
+    place = tmp_path / "another" / "place"
+    place.parent.mkdir()
+    kept.rename(place)
+    yield place
+    place.rename(kept)
+
+
+def test_a_data_directory_works_in_another_place(moved: Path, serve: Serve) -> None:
+    site = serve(moved)
+    for row in listed(site):
+        assert site.client.get(row["url"]).status_code == 200
+    generic = site.client.get("/index.json").get_json()["models"][0]["dataset_id"]
+    explored = site.client.get(f"/datasets/generic/explore?job_id={generic}&db=train")
+    assert explored.status_code == 200
+    picture_of(site, model_of(site))
+
+
+def test_a_data_directory_of_the_first_version_opens(data_dir: Path, serve: Serve) -> None:
+    site = serve(data_dir)
+    model, before = model_of(site), listed(site)
+    folder = site.folder(model)
+    site.services.close()
+    first_version(data_dir / "layerscope.sqlite", model)
+    for epoch in folder.snapshot_epochs():
+        content = torch.load(folder.snapshot(epoch), weights_only=True)
+        old = {
+            "format": 1,
+            **{key: content[key] for key in ("epoch", "position", "model", "optimizer", "schedule", "seed")},
+        }
+        torch.save(old | {"random_state": {"cpu": content["random_state"]["cpu"], "gpus": []}}, folder.snapshot(epoch))
+        folder.snapshot_manifest(epoch).unlink()
+    site = serve(data_dir)
+    after = {row["id"]: row for row in listed(site)}
+    assert [after[row["id"]]["name"] for row in before] == [row["name"] for row in before]
+    assert after[model]["status"] == "Aborted"
+    picture_of(site, model)
+    answer = site.client.post(f"/jobs/{model}/resume", headers={"Accept": "application/json"})
+    assert answer.status_code == 403
+    assert "its manifest is missing" in answer.get_json()["error"]["message"]
+
+
+def first_version(database: Path, aborted: str) -> None:
+    """Write the list of jobs as the first version of its schema, with one job that was aborted."""
+    columns = ("id, kind, family, name, group_name, notes, status, cause, cause_line, created, parent_id, device, "
+               "event_offset, summary")  # fmt: skip
+    with sqlite3.connect(database) as now:
+        jobs = now.execute(f"SELECT {columns} FROM jobs").fetchall()
+        changes = now.execute("SELECT job_id, status, time FROM status_changes").fetchall()
+    now.close()
+    database.unlink()
+    with sqlite3.connect(database) as old:
+        old.executescript(f"{SCHEMA} PRAGMA user_version=1;")
+        old.executemany(f"INSERT INTO jobs ({columns}) VALUES ({', '.join('?' * 14)})", jobs)
+        old.executemany("INSERT INTO status_changes VALUES (?, ?, ?)", changes)
+        old.execute("UPDATE jobs SET status = 'Aborted' WHERE id = ?", (aborted,))
+    old.close()
+
+
+def test_the_list_is_copied_beside_a_server_and_put_back(data_dir: Path, tmp_path: Path, serve: Serve) -> None:
+    site = serve(data_dir)
+    before = listed(site)
+    copy = tmp_path / "copies" / "jobs.sqlite"
+    copy.parent.mkdir()
+    made = run("backup", str(copy), data_dir)
+    assert made.startswith(f"{len(before)} jobs in {copy}.")
+    assert [path.name for path in copy.parent.iterdir()] == ["jobs.sqlite"]
+    site.client.put(f"/jobs/{before[0]['id']}", data={"job_name": "renamed after the copy"})
+    site.services.close()
+    assert "is kept as" in run("restore", str(copy), data_dir)
+    assert listed(serve(data_dir)) == before
+    copy.write_bytes(copy.read_bytes()[:5000])
+    assert "is damaged" in run("restore", str(copy), data_dir, status=1)
+    assert listed(serve(data_dir)) == before
+
+
+def run(command: str, file: str, data_dir: Path, status: int = 0) -> str:
+    result = CliRunner().invoke(main, [command, file, "--data-dir", str(data_dir)])
+    assert result.exit_code == status, result.output
+    return result.output
