@@ -138,6 +138,14 @@ def publish(temporary: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it; of a link that somebody put in its place, the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder survive a loss of power."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

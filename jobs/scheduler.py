@@ -15,7 +15,7 @@ from typing import Any
 from jobs.children import ChildProcess, Launcher
 from jobs.errors import EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import EventPage, all_events, read_events, that_count
-from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, write_json
+from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, remove_folder, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import JobKind, job_kind
 from jobs.resources import Resources
@@ -216,7 +216,9 @@ class Scheduler:
                 with suppress(FileNotFoundError):
                     doomed.rename(self.folder(job_id).path)
                 raise Refused(f'Cannot delete "{job.name}": another job was made of it in this moment.')
-        shutil.rmtree(doomed, ignore_errors=True)
+        # What cannot be removed now is removed when the next server starts.
+        with suppress(OSError):
+            remove_folder(doomed)
         self.listeners.tell_change(job_id, "deleted")
 
     def _refuse_if_read(self, job: JobRecord) -> None:
@@ -239,9 +241,9 @@ class Scheduler:
         """Remove what a server that died had not finished making or removing, and that is no job (any more)."""
         for leftover in self._jobs_dir.glob(".*.deleted"):
             self._store.delete(leftover.name.removeprefix(".").removesuffix(".deleted"))
-            shutil.rmtree(leftover)
+            remove_folder(leftover)
         for leftover in self._jobs_dir.glob(".*.new"):
-            shutil.rmtree(leftover)
+            remove_folder(leftover)
 
     def close(self) -> None:
         """Stop the rounds. Workers go on; the next server takes them up again."""

@@ -2,10 +2,11 @@
 
 import logging
 import secrets
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, g, url_for
+from flask import Flask, Response, abort, g, request, url_for
 
 from jobs.children import Launcher
 from jobs.predictions import NetworkChecks, Predictions
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> Flask:
     errors.install(app)
     live.install(app, scheduler)
     _install_page_context(app)
+    app.before_request(limit_body)
     # After Socket.IO has put itself in front of Flask, so that nothing is in front of this.
     app.wsgi_app = AccessCheck(app.wsgi_app, settings.allowed_hosts)  # type: ignore[method-assign]
     return app
@@ -72,6 +74,15 @@ def _install_page_context(app: Flask) -> None:
         """The address of a built page script or style sheet; it changes with the file, so that browsers may keep it."""
         built = Path(str(app.static_folder)) / "dist" / name
         return url_for("static", filename=f"dist/{name}", v=built.stat().st_mtime_ns)
+
+
+def limit_body() -> None:
+    """Only files may be large, which go to disk as they come: everything else is read into memory at once."""
+    if "Transfer-Encoding" in request.headers:
+        # What is over the limit would be cut off without a word, and half a form taken for a whole one.
+        abort(HTTPStatus.LENGTH_REQUIRED, "Say how long the body is (Content-Length), and send it in one piece.")
+    if request.mimetype != "multipart/form-data":
+        request.max_content_length = FORM_LIMIT_BYTES
 
 
 def style_nonce() -> str:

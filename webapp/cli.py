@@ -1,7 +1,6 @@
 """The command `layerscope`."""
 
 import errno
-import logging
 import socket
 import sqlite3
 import tempfile
@@ -22,6 +21,7 @@ from jobs.rebuilding import open_store
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
 from webapp.image_url import ImagesOfTheWeb
+from webapp.logs import GunicornLogger, start_logging
 
 THREADS = 256  # every open page holds one for its socket
 SHUTDOWN_GRACE_SECONDS = 2
@@ -56,7 +56,7 @@ def main() -> None:
 def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, ...],
           allowed_hosts: tuple[str, ...], allow_image_url: bool) -> None:  # fmt: skip
     """Serve the web application."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] %(message)s")
+    start_logging()
     settings = Settings(
         data_dir=(data_dir or default_data_dir()).resolve(),
         data_roots=data_roots or (Path.home(), Path.cwd()),
@@ -189,6 +189,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": SHUTDOWN_GRACE_SECONDS,
             "control_socket_disable": True,
             "worker_exit": _close,
+            "logger_class": GunicornLogger,
             "proc_name": "layerscope",
         }
         for name, value in options.items():

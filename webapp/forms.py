@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from flask import request
 from pydantic import AliasChoices, AliasPath, ValidationError
 from pydantic.fields import FieldInfo
+from werkzeug.exceptions import BadRequest
 
 from jobs.specs import FormFields, JobSpec, ServerPaths
 
@@ -135,7 +136,10 @@ def sent_values() -> dict[str, Any]:
     client that leaves the field out gets the default.
     """
     if request.is_json:
-        body = request.get_json()
+        try:
+            body = request.get_json()
+        except RecursionError:
+            raise BadRequest("The JSON that was sent is nested too deep.") from None
         return body if isinstance(body, dict) else {}
     return {name: values[-1] for name, values in request.form.lists()}
 

@@ -61,7 +61,9 @@ def log(job_id: str) -> ResponseReturnValue:
     """The worker's output from byte `since` on; without it, the last of it. `download=1` sends the whole file."""
     path = job_view(job_id).folder.log
     if request.args.get("download"):
-        return send_from_directory(path.parent, path.name, as_attachment=True, download_name=f"{job_id}.log")
+        return send_from_directory(
+            path.parent, path.name, mimetype="text/plain", as_attachment=True, download_name=f"{job_id}.log"
+        )
     if not path.exists():
         return jsonify(text="", next=0, size=0)
     size = path.stat().st_size

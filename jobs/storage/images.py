@@ -28,7 +28,7 @@ LARGEST_PIXELS = 89_000_000
 MOST_FILE_BYTES = 2**30
 # What Pillow's decoders raise for damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError,
-          RuntimeError, struct.error, zlib.error, Image.DecompressionBombError)  # fmt: skip
+          RuntimeError, struct.error, zlib.error)  # fmt: skip
 MODE_OF_CHANNELS = {1: "L", 3: "RGB"}
 
 Scale = Callable[[float, float], float]
@@ -78,6 +78,9 @@ def decode(source: Path | bytes) -> Image.Image:
             )
         image.load()
         return _grey_or_rgb(image)
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit is higher, and comes first.
+        raise BadImage(f"The picture is too large; at most {LARGEST_PIXELS:,} pixels are decoded.") from error
     except UnidentifiedImageError as error:
         raise BadImage("The file is no picture of a kind that can be read (PNG, JPEG, BMP, PPM, PGM, GIF, TIFF, WebP)."
                        ) from error  # fmt: skip

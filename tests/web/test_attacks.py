@@ -1,0 +1,213 @@
+"""Attacks that other tools of this kind have suffered, tried here, where they must fail.
+
+| attack | tests |
+|---|---|
+| `../` in addresses, in forty encodings | `test_no_address_leads_out_of_what_is_served` |
+| deletion outside of the job | `test_what_is_deleted_is_a_job_and_nothing_else` |
+| siblings of roots, links, absolute paths | `unit/test_server_paths.py`, `test_paths.py`, `test_bad_input.py` |
+| paths inside of imported files | no list, archive or job of another tool is imported; a database holds no paths |
+| archives with links, `..`, bombs | none are unpacked for a person who asks over HTTP |
+| SSRF by URL, redirects, DNS rebinding | `test_image_url.py` |
+| an API on all addresses without a login; open redirects; sessions | accounts: their own tests |
+| methods without a browser check, DNS rebinding | `test_access.py`: every route by every method |
+| sockets of another site | `test_access.py`, `test_live.py` |
+| scripts in names, notes | `test_names_are_text_wherever_they_are_shown`, `test_access.py` |
+| scripts in logs, SVG, CSV | `test_what_a_person_brought_is_no_page`, `test_uploads.py` |
+| pickles, shells, debuggers, models of a hub | `unit/test_sources.py` |
+| fields that leak through filters and orders | `test_lists_are_sorted_and_filtered_by_what_they_show` |
+| bombs of bytes, parts, numbers and JSON | `test_uploads.py` |
+| bombs of pixels, damaged and lying pictures | `test_uploads.py` |
+| lines and colours for the log of the server | `unit/test_logs.py` |
+| Lua and Python that want out | the tests of Torch7's sandbox and of containment |
+"""
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from itertools import product
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from tests.conftest import until
+from tests.past_jobs import write_past_jobs
+from tests.web.conftest import Site
+from webapp import create_app
+from webapp.config import Settings
+
+TARGETS = (
+    "../spec.json", "../../layerscope.sqlite", "../../../../../../../../etc/passwd", "/etc/passwd", "..", ".",
+    "....//....//etc/passwd", "..;/..;/etc/passwd", "..\\..\\etc\\passwd", "file:///etc/passwd", "spec.json", "worker.log",
+    "~root/.ssh/id_rsa", "mean.jpg/../spec.json", "mean.jpg\0.json",
+)  # fmt: skip
+# What a server may decode once more than it should, or too early.
+ENCODINGS = (
+    lambda text: text,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: text.replace(".", "%2e").replace("/", "%2f"),
+    lambda text: text.replace(".", "%u002e").replace("/", "%c0%af"),
+)
+SECRETS = (b"root:", b"SQLite format", b'"kind"')
+VALID = {"number": "1", "split": "train", "index": "0", "name": "mean.jpg", "table": "models", "url": "images/generic",
+         "filename": "dist/main.js"}  # fmt: skip
+NO_JOB = {"error": "Job not found."}
+
+
+def addresses(rule: Rule, job_id: str, evil: str) -> Iterator[str]:
+    """The route's address with `evil` in the place of each of its arguments, one at a time."""
+    for attacked in rule.arguments:
+
+        def fill(found: re.Match[str], attacked: str = attacked) -> str:
+            name = found[1].rsplit(":", 1)[-1]
+            return evil if name == attacked else VALID.get(name, job_id)
+
+        yield re.sub(r"<([^>]+)>", fill, rule.rule)
+
+
+def test_no_address_leads_out_of_what_is_served(site: Site, trained: str) -> None:
+    """By whatever encoding, and for whatever argument of whatever route."""
+    rules = [rule for rule in site.client.application.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    tried = {
+        address
+        for rule, target, encode in product(rules, TARGETS, ENCODINGS)
+        for address in addresses(rule, trained, encode(target))
+    }
+    assert len(tried) > 500
+    for address in tried:
+        answer = site.client.get(address, headers={"Accept": "application/json"})
+        assert answer.status_code < 500, address
+        assert not any(secret in answer.data for secret in SECRETS), address
+        if answer.status_code == 200:
+            # What is left when the dots have been taken away is another page, or DIGITS's answer to an unknown job.
+            is_page = answer.mimetype == "text/html" or address.endswith(("//", "..", ".", "%2e", "%2e%2e"))
+            assert is_page or answer.get_json(silent=True) == NO_JOB or "mean.jpg" in address, address
+        elif answer.status_code in (301, 302, 308):
+            assert re.match(r"(http://localhost)?/[^/\\]", answer.location), (address, answer.location)
+
+
+@pytest.fixture
+def past(settings: Settings) -> Iterator[tuple[Flask, list[str]]]:
+    """A server with five old jobs, the first a dataset, and their ids."""
+    ids = write_past_jobs(settings, 5)
+    app = create_app(settings)
+    yield app, ids
+    app.extensions["layerscope"].close()
+
+
+def test_what_is_deleted_is_a_job_and_nothing_else(past: tuple[Flask, list[str]], settings: Settings) -> None:
+    app, ids = past
+    client = app.test_client()
+    precious = settings.data_dir.parent / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("years")
+    before = {path.name for path in settings.jobs_dir.iterdir()}
+    for target, encode in product((*TARGETS, "*", "%", ids[1][:-1], f"{ids[1]}/../{ids[2]}"), ENCODINGS):
+        for path in (f"/jobs/{encode(target)}", f"/models/{encode(target)}"):
+            assert client.delete(path).status_code in (400, 404, 405, 308), path
+        for field in ("job_ids[]", "job_ids"):
+            assert client.delete("/jobs", data={field: encode(target)}).status_code in (200, 400)
+    assert {path.name for path in settings.jobs_dir.iterdir()} == before
+    # A folder that was moved to another disk, with a link in its place.
+    moved = settings.jobs_dir / ids[1]
+    (moved / "spec.json").unlink()
+    moved.rmdir()
+    moved.symlink_to(precious)
+    assert client.delete(f"/jobs/{ids[1]}").status_code == 200
+    assert (precious / "work").read_text() == "years"
+    assert not any(ids[1] in path.name for path in settings.jobs_dir.iterdir())
+
+
+EVIL_NAMES = (
+    '"><script>alert(1)</script>', "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7 * 191 }}",
+    "javascript:alert(1)", "' onmouseover='alert(1)", "<!--", "]]>", "\u202etxt.exe", "=cmd|' /C calc'!A0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVIL_NAMES)
+def test_names_are_text_wherever_they_are_shown(past: tuple[Flask, list[str]], name: str) -> None:
+    app, (dataset, model, *_) = past
+    client = app.test_client()
+    # Old jobs of these tests have specs without their fields.
+    for job_id, url in ((dataset, "datasets"), (model, "models")):
+        assert client.put(f"/{url}/{job_id}", data={"job_name": name, "job_notes": name}).status_code == 200
+    for path in ("/", f"/datasets/{dataset}", f"/models/images/generic/new?dataset={dataset}",
+                 f"/datasets/explore?job_id={dataset}", f"/nowhere/{quote(name)}", f"/?filter={quote(name)}"):  # fmt: skip
+        text = client.get(path).get_data(as_text=True)
+        assert name not in text or not set(name) & set("<>\"'"), path
+        assert "1337" not in text, path
+        for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL):
+            json.loads(data)
+    assert html.escape(name, quote=False).replace("'", "&#39;").replace('"', "&#34;") in client.get(
+        f"/datasets/{dataset}"
+    ).get_data(as_text=True)
+
+
+def test_what_a_person_brought_is_no_page(site: Site, trained: str) -> None:
+    """Pictures, logs and numbers have a type that we say, run nothing, and have names that we made."""
+    client = site.client
+    script = "<script>alert(document.domain)</script>"
+    site.folder(trained).log.open("a").write(f"{script}\n")
+    downloads = {
+        f"/jobs/{trained}/log?download=1": ("text/plain", f"{trained}.log"),
+        f"/models/{trained}/curve.csv": ("text/csv", f"{trained}-curve.csv"),
+        f"/jobs/{site.classification}/files/mean.jpg": ("image/jpeg", None),
+        f"/datasets/{site.classification}/image/train/0": ("image/png", None),
+        f"/models/{trained}/frames/1.json": ("application/json", None),
+        f"/jobs/{trained}/log": ("application/json", None),
+    }
+    for path, (mimetype, name) in downloads.items():
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert answer.mimetype == mimetype, path
+        assert "sandbox" in answer.headers["Content-Security-Policy"], path
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        if name is not None:
+            assert answer.headers["Content-Disposition"] == f"attachment; filename={name}"
+    assert script in client.get(f"/jobs/{trained}/log").get_json()["text"]
+    cells = [
+        cell for line in client.get(f"/models/{trained}/curve.csv").text.splitlines()[1:] for cell in line.split(",")
+    ]
+    assert all(float(cell) is not None for cell in cells if cell), "what a spreadsheet might run is a number"
+
+
+@pytest.mark.parametrize(
+    "sort", ["cause", "worker", "notes", "created; DROP TABLE jobs", "name--", "(SELECT 1)", "__class__"]
+)
+def test_lists_are_sorted_and_filtered_by_what_they_show(past: tuple[Flask, list[str]], sort: str) -> None:
+    client = past[0].test_client()
+    assert client.get(f"/tables.json?models.sort={quote(sort)}").status_code == 400
+    assert client.get(f"/tables.json?models.order={quote(sort)}").status_code == 400
+    assert client.get(f"/tables/{quote(sort)}/names.json").status_code == 404
+    answer = client.get(f"/tables.json?filter={quote(sort)}%25").get_json()
+    assert answer["models"]["matching"] == 0, "a filter is words, and no pattern"
+    assert answer["models"]["total"] == 4
+
+
+BODIES = (
+    b"null", b"[]", b'"text"', b"1", b'{"job_id": {}}', b"{", b"\xff", b"[" * 100_000,
+    b'{"dataset_name": [[1]], "kind": 7, "model_name": {}, "folder_train": 1e999}',
+    b'{"dataset": null, "framework": [], "custom_network": 3, "job_id": 7, "split": {}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body[:20].decode(errors="replace"))
+def test_no_body_makes_a_fault(app: Flask, client: FlaskClient, body: bytes) -> None:
+    """Each view that takes something gets what it does not expect, as JSON, as a form, and as a form of parts."""
+    changing = [rule for rule in app.url_map.iter_rules() if {"POST", "PUT", "DELETE"} & (rule.methods or set())]
+    for rule, kind in product(
+        changing, ("application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
+    ):
+        if rule.endpoint == "home.try_it":
+            continue
+        address = re.sub(
+            r"<([^>]+)>", lambda found: VALID.get(found[1].rsplit(":", 1)[-1], "20200101-000000-0000"), rule.rule
+        )
+        (method,) = {"POST", "PUT", "DELETE"} & (rule.methods or set())
+        answer = client.open(address, method=method, data=body, content_type=kind)
+        assert answer.status_code < 500, (address, kind)
+    assert until(lambda: not app.extensions["layerscope"].store.active(), 5)
