@@ -67,6 +67,8 @@ class Refused(LayerscopeError):
 
 # Less than this is nothing: file systems keep some blocks to themselves.
 FREE_OF_FULL_DISK = 1 << 20
+# With less no job begins: it could not even say that it has.
+FREE_TO_BEGIN = 1 << 16
 DISK_FULL = "The disk of the data directory is full. Delete jobs that nobody needs, or make room on it, and try again."
 
 

@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jobs.errors import is_disk_full
 
 Event = dict[str, Any]
 
@@ -31,9 +33,13 @@ def in_words(value: float) -> float | str:
 
 
 class EventWriter:
-    """Appends events. One writer a job: the worker that holds the job's lock. Its threads may write at the same time."""
+    """Appends events. One writer a job: the worker that holds the job's lock. Its threads may write at the same time.
+
+    On a full disk an event is written when `wait_for_room` has waited for some time and says that it is to be tried again.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.wait_for_room: Callable[[], bool] = lambda: False
         _cut_torn_line(path)
         # Unbuffered: a line is one write, so that a reader sees it whole or not at all.
         self._file = path.open("ab", buffering=0)
@@ -45,7 +51,12 @@ class EventWriter:
         text = json.dumps(event, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         # Names of files may be no UTF-8: what is shown and kept of them must be.
         with self._lock:
-            self._append(text.encode(errors="replace") + b"\n")
+            while True:
+                try:
+                    return self._append(text.encode(errors="replace") + b"\n")
+                except OSError as error:
+                    if not is_disk_full(error) or not self.wait_for_room():
+                        raise
 
     def _append(self, line: bytes) -> None:
         """Write the whole line or nothing of it: a full disk may take a part."""

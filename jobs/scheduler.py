@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.children import ChildProcess, Launcher
-from jobs.errors import EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
+from jobs.errors import FREE_TO_BEGIN, EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
 from jobs.events import EventPage, all_events, read_events, that_count
 from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, remove_folder, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
@@ -311,7 +311,8 @@ class Scheduler:
         summary = self._hear(job)
         if alive:
             if child.worker is not None:
-                self._say(job, self._signs.words(job.id, child.worker, self.folder(job.id).path))
+                words = self._signs.words(job.id, child.worker, self.folder(job.id).path)
+                self._say(job, summary.get("waits") or words)
             if job.wish is not None and child.kill_at is None:
                 if child.worker is not None:
                     child.worker.signal_group(signal.SIGTERM)
@@ -422,6 +423,9 @@ class Scheduler:
             self._move(job, Status.ERROR, "Its folder is gone from the data directory. Make the job again.")
             return
         if not self._parent_is_ready(job):
+            return
+        if shutil.disk_usage(self._jobs_dir).free < FREE_TO_BEGIN:
+            self._say(job, "Waits for room on the disk, which is full.")
             return
         device = self._resources.device_for(job, self._wanted_device(job.id), running)
         if device is None:

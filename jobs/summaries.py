@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 Summary = dict[str, Any]
 SPARKLINE_POINTS = 60
-OF_AN_END = ("outcome", "cause", "line", "seconds_left")
+OF_AN_END = ("outcome", "cause", "line", "seconds_left", "waits")
 
 
 def summary_of(events: Iterable[Event], job_id: str) -> Summary:
@@ -100,6 +100,10 @@ def _snapshot(summary: Summary, event: Event) -> None:
         epochs.append(event["epoch"])
 
 
+def _waits(summary: Summary, event: Event) -> None:
+    summary["waits"] = event["reason"]
+
+
 def _finished(summary: Summary, event: Event) -> None:
     summary.update(outcome="finished", progress=1.0, seconds_left=None)
 
@@ -119,6 +123,7 @@ APPLY = {
     "train": _train,
     "validation": _validation,
     "snapshot": _snapshot,
+    "waits": _waits,
     "finished": _finished,
     "stopped": _stopped,
     "failed": _failed,

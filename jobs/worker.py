@@ -6,23 +6,35 @@ It holds the job's lock while it lives, writes only inside the job's folder, and
 """
 
 import argparse
+import io
 import os
 import pkgutil
+import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
 from jobs.errors import DISK_FULL, BadNetwork, LayerscopeError, StopRequested, is_disk_full
 from jobs.events import STATUS_CANNOT_WRITE, EventWriter
 from jobs.folder import JobFolder, sign_lock, take_lock
 from jobs.registry import job_kind, parse_spec
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_TRIES = 1.0
+NO_ROOM = (
+    "Waits for room on the disk: {what} does not fit, and {free:,.1f} MB are free. "
+    "It goes on by itself when there is room: delete jobs that nobody needs."
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,34 @@ class WorkerJob:
         """Raise StopRequested when the job was asked to stop. Call it where a stop leaves nothing half done."""
         if self.stop.is_set():
             raise StopRequested
+
+    def when_there_is_room(self, write: Callable[[], T], what: str) -> T:
+        """What `write` returns, which is tried until the disk has room for it. StopRequested when the job is to stop first.
+
+        Meanwhile nothing else is done, and the page says why.
+        """
+        began = None
+        while True:
+            try:
+                written = write()
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                if began is None:
+                    began = time.monotonic()
+                    free = shutil.disk_usage(self.folder.path).free
+                    self.events.write("waits", reason=NO_ROOM.format(what=what, free=free / 1e6))
+                if self.stop.wait(SECONDS_BETWEEN_TRIES):
+                    text = f"There was no room on the disk for {what}: what it would have kept is lost."
+                    self.events.write("message", level="warning", text=text)
+                    raise StopRequested from error
+            else:
+                if began is not None:
+                    seconds = time.monotonic() - began
+                    text = f"Waited {seconds:,.0f} s for room on the disk for {what}, and went on."
+                    self.events.write("waits", reason=None)
+                    self.events.write("message", level="warning", text=text)
+                return written
 
     def sibling(self, job_id: str) -> JobFolder:
         """The folder of another job, to read."""
@@ -85,7 +125,10 @@ def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> in
             events.write("started")
             spec = parse_spec(folder.read_spec())
             kind = job_kind(spec.kind)
-            if is_taken_up and not kind.resumes:
+            if kind.resumes:
+                # What it has learnt is worth it. Others leave nothing on the disk when they fail.
+                events.wait_for_room = lambda: not stop.wait(SECONDS_BETWEEN_TRIES)
+            elif is_taken_up:
                 _begin_anew(folder, events, ending_before)
             run = pkgutil.resolve_name(kind.run)
             run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before, paths))
@@ -132,7 +175,24 @@ def _log_trace(error: Exception) -> None:
         traceback.print_exception(error)
 
 
+class WorkerLog(io.FileIO):
+    """An output of the process whose words are lost when its disk is full: they must not end the job."""
+
+    def write(self, words: Any) -> int:
+        try:
+            return super().write(words)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return memoryview(words).nbytes
+
+
+def _log_to(descriptor: int) -> io.TextIOWrapper:
+    return io.TextIOWrapper(WorkerLog(descriptor, "wb", closefd=False), "utf-8", "backslashreplace", write_through=True)
+
+
 def main(arguments: Sequence[str]) -> int:
+    sys.stdout, sys.stderr = _log_to(1), _log_to(2)
     parser = argparse.ArgumentParser()
     parser.add_argument("--after", default="")
     parser.add_argument("--data-root", type=Path, action="append")

@@ -369,18 +369,22 @@ def validate(training: Training, position: Position) -> bool:
 
 
 def snapshot(training: Training, position: Position, within_epoch: WithinEpoch) -> None:
-    # What was told up to here must not be lost where the snapshot is not.
-    training.job.events.sync()
     schedule = training.spec.model_dump(include=set(LearningRateSchedule.model_fields) - {"kind"})
-    file = save_snapshot(
-        training.job.folder,
-        training.network.model,
-        training.optimizer,
-        position,
-        schedule,
-        training.seed,
-        within_epoch,
-    )
+
+    def save() -> str:
+        # What was told up to here must not be lost where the snapshot is not.
+        training.job.events.sync()
+        return save_snapshot(
+            training.job.folder,
+            training.network.model,
+            training.optimizer,
+            position,
+            schedule,
+            training.seed,
+            within_epoch,
+        )
+
+    file = training.job.when_there_is_room(save, f"the snapshot of epoch {position.epoch}")
     training.job.events.write("snapshot", epoch=position.epoch, step=position.step, file=file)
 
 

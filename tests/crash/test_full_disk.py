@@ -1,13 +1,18 @@
-"""A disk that fills up: a real one, of a few megabytes in memory. Every job says so, and the server goes on."""
+"""A disk that fills up: a real one, of a few megabytes in memory. Trainings wait and go on when there is room, datasets leave
+nothing, and the server goes on."""
 
 import html
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.errors import DISK_FULL
+from tests.conftest import until, wait_for_job, worker_pid
 from tests.web import payloads
 from tests.web.conftest import Site
 from tests.web.test_models import HEAD, LONG
@@ -46,6 +51,10 @@ def site(small_disk: Path, tmp_path: Path, digit_folders: Path) -> Iterator[Site
     services: Services = app.extensions["layerscope"]
     services.scheduler.start()
     yield Site(app.test_client(), services, digit_folders)
+    (small_disk / "ballast").unlink(missing_ok=True)
+    for job in services.store.active():
+        services.scheduler.abort(job.id)
+    until(lambda: not services.store.active(), 40, "no job runs any more")
     services.close()
 
 
@@ -83,17 +92,26 @@ def test_a_database_that_does_not_fit_leaves_nothing_and_the_next_job_is_done(si
 
 def test_decoded_images_that_do_not_fit_are_refused_before_the_work(site: Site, small_disk: Path) -> None:
     classification = site.done(site.make_classification(site.digits))
-    fill(small_disk, leave=200_000)
+    fill(small_disk, leave=100_000)
     job_id = site.make_generic(site.folder(classification).path)
     assert "Delete jobs that nobody needs" in site.cause_on_page(job_id)
     assert not site.folder(job_id).dataset.exists()
 
 
-def test_a_snapshot_that_does_not_fit_ends_the_training_and_the_last_one_is_good(site: Site, small_disk: Path) -> None:
+def remark(site: Site, job_id: str) -> str:
+    """What is said of the job beside its status, once it is at work."""
+    site.until_event(job_id, "started")
+    status = site.client.get(f"/jobs/{job_id}/events").get_json()["status"]
+    assert (status["status"], status["cause"]) == ("Running", None)
+    return status["remark"] or ""
+
+
+def test_a_snapshot_that_does_not_fit_waits_for_room_and_goes_on(site: Site, small_disk: Path) -> None:
     job_id = site.make_model(dataset=generic(site), custom_network=LARGE, learning_rate="1e-9", train_epochs="5")
-    assert site.cause_on_page(job_id) == DISK_FULL
+    until(lambda: "Waits for room on the disk: the snapshot of epoch" in remark(site, job_id), 30)
     epochs = site.folder(job_id).snapshot_epochs()
     assert 1 <= len(epochs) < 5
+    assert site.half_files(job_id) == []
     digit = min(site.digits.rglob("*.png"))
     url, form = "/models/images/generic/infer_one.json", {"job_id": job_id}
     answer = site.client.post(url, data=form | {"image_path": str(digit)})
@@ -104,6 +122,11 @@ def test_a_snapshot_that_does_not_fit_ends_the_training_and_the_last_one_is_good
     assert answer.status_code == 500
     assert answer.get_json()["error"]["message"] == DISK_FULL
     assert list(site.services.settings.uploads_dir.iterdir()) == []
+    subprocess.run(["mount", "-o", f"remount,size={10 * DISK_BYTES}", str(small_disk)], check=True)
+    site.done(job_id)
+    assert site.folder(job_id).snapshot_epochs() == [1, 2, 3, 4, 5]
+    assert len(site.events(job_id, "started")) == 1, "it has lost nothing of what it had learnt"
+    assert "and went on" in site.events(job_id, "message")[-1]["text"]
 
 
 def test_a_job_that_cannot_be_kept_is_not_made_and_its_form_is(site: Site, small_disk: Path) -> None:
@@ -127,15 +150,44 @@ def test_a_job_that_cannot_be_kept_is_not_made_and_its_form_is(site: Site, small
     site.done(site.make("datasets/images/classification", form))
 
 
-def test_a_job_that_cannot_even_say_why_it_ends_is_an_error_with_its_cause(site: Site, small_disk: Path) -> None:
+def test_a_training_on_a_full_disk_waits_with_all_that_it_has_learnt(site: Site, small_disk: Path) -> None:
     job_id = site.make_model(dataset=generic(site), **LONG, learning_rate="1e-9")
     site.until_event(job_id, "train")
     ballast = fill(small_disk)
-    process = site.services.scheduler._children[job_id].process
-    assert process is not None
-    process.wait(timeout=30)
+    until(lambda: "Waits for room on the disk" in remark(site, job_id), 10)
     for url in ("/", f"/models/{job_id}", f"/jobs/{job_id}/events"):
         assert site.client.get(url).status_code == 200, "the server goes on, and reads"
-    # The end of a job has to be written down, and that it can be as soon as there is room.
+    told = len(site.events(job_id, "train"))
     ballast.unlink()
-    assert site.cause_on_page(job_id) == DISK_FULL
+    until(lambda: len(site.events(job_id, "train")) > told and not remark(site, job_id), 10, "it goes on")
+    assert len(site.events(job_id, "started")) == 1
+
+
+def test_what_becomes_of_jobs_is_known_on_a_full_disk(site: Site, small_disk: Path) -> None:
+    dataset = generic(site)
+    killed = site.make_model(dataset=dataset, **LONG, learning_rate="1e-9")
+    waiting = site.make_model(dataset=dataset, train_epochs="1")
+    site.until_event(killed, "snapshot")
+    ballast = fill(small_disk)
+    os.killpg(worker_pid(site.services.scheduler, killed), signal.SIGKILL)
+
+    def status(job_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = site.client.get(f"/jobs/{job_id}/events").get_json()["status"]
+        return found
+
+    until(lambda: status(killed)["remark"] == "Waits for room on the disk, which is full.", 10)
+    assert status(killed)["status"] == "Waiting"
+    assert site.client.post(f"/jobs/{killed}/abort").status_code == 200
+    assert status(killed)["status"] == "Aborted"
+    assert status(waiting)["status"] == "Waiting"
+    ballast.unlink()
+    site.done(waiting)
+
+
+def test_a_training_that_waits_for_room_can_be_stopped(site: Site, small_disk: Path) -> None:
+    job_id = site.make_model(dataset=generic(site), custom_network=LARGE, learning_rate="1e-9", train_epochs="5")
+    until(lambda: "Waits for room on the disk: the snapshot of epoch" in remark(site, job_id), 30)
+    site.client.post(f"/jobs/{job_id}/abort")
+    assert wait_for_job(site.client, job_id)["status"] == "Aborted"
+    assert "is lost" in site.events(job_id, "message")[-1]["text"]
+    assert site.half_files(job_id) == []
