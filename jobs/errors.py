@@ -54,7 +54,7 @@ class ChildEnded(EnvironmentFault):
 
 
 class StopRequested(LayerscopeError):
-    """The job was asked to stop, and has reached a place where it can."""
+    """The job is to stop, and has reached a place where it can. The text says why, where nobody asked for it."""
 
 
 class NoSuchJob(LayerscopeError):

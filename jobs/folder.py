@@ -65,15 +65,20 @@ class JobFolder:
         return self.frames / f"frame_{number}.json.gz"
 
     @property
+    def extensions(self) -> Path:
+        """The epochs that were added to a training when it had ended; written by the server."""
+        return self.path / "extensions.json"
+
+    @property
     def snapshots(self) -> Path:
         return self.path / "snapshots"
 
     def snapshot(self, epoch: int) -> Path:
         return self.snapshots / f"snapshot_{epoch}.pt"
 
-    def snapshot_manifest(self, epoch: int) -> Path:
-        """What the snapshot's file has to be; written last, so that its presence means that the snapshot is whole."""
-        return self.snapshots / f"snapshot_{epoch}.json"
+    def passing_snapshot(self, epoch: int, step: int) -> Path:
+        """One that was taken between those of epochs, to go on from and not to test."""
+        return self.snapshots / f"passing_{epoch}_{step}.pt"
 
     def snapshot_epochs(self) -> list[int]:
         """Epochs that have a snapshot, oldest first."""

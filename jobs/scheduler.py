@@ -196,7 +196,7 @@ class Scheduler:
             raise Refused(f'Cannot resume "{job.name}": only trainings can go on. Clone the job to begin anew.')
         newest = newest_good_snapshot(self.folder(job.id))
         # One that was paused before it had a snapshot begins anew, as it would have after a crash.
-        if newest.manifest is None and (job.status is not Status.PAUSED or newest.damaged):
+        if newest.snapshot is None and (job.status is not Status.PAUSED or newest.damaged):
             found = " ".join(newest.damaged.values()) or "It has left no snapshot to go on from."
             raise Refused(f'Cannot resume "{job.name}". {found} Clone the job to begin anew.')
 

@@ -158,5 +158,6 @@ def digits_as_number(value: Any) -> Any:
 
 
 OptionalInt = Annotated[int | None, BeforeValidator(blank_is_none)]
+OptionalFloat = Annotated[float | None, BeforeValidator(blank_is_none)]
 JobName = Annotated[str, Field(min_length=1, max_length=200)]
 GroupName = Annotated[str, Field(title="Group name", max_length=200)]

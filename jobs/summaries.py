@@ -104,6 +104,10 @@ def _waits(summary: Summary, event: Event) -> None:
     summary["waits"] = event["reason"]
 
 
+def _snapshots_removed(summary: Summary, event: Event) -> None:
+    summary["snapshots"] = [epoch for epoch in summary.get("snapshots", []) if epoch not in event["epochs"]]
+
+
 def _finished(summary: Summary, event: Event) -> None:
     summary.update(outcome="finished", progress=1.0, seconds_left=None)
 
@@ -124,6 +128,7 @@ APPLY = {
     "validation": _validation,
     "snapshot": _snapshot,
     "waits": _waits,
+    "snapshots_removed": _snapshots_removed,
     "finished": _finished,
     "stopped": _stopped,
     "failed": _failed,

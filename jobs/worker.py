@@ -132,8 +132,8 @@ def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> in
                 _begin_anew(folder, events, ending_before)
             run = pkgutil.resolve_name(kind.run)
             run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before, paths))
-        except StopRequested:
-            events.write("stopped")
+        except StopRequested as stop_requested:
+            events.write("stopped", cause=str(stop_requested) or None)
         except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
             status = 1
             _log_trace(error)

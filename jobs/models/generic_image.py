@@ -8,11 +8,12 @@ from pydantic_core import PydanticCustomError
 
 from jobs.folder import JOB_ID
 from jobs.registry import JobKind
-from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalInt, existing_file, required_if
+from jobs.specs import FormFields, GroupName, JobName, JobSpec, OptionalFloat, OptionalInt, existing_file, required_if
 
 Framework = Literal["pytorch", "torch"]
 Solver = Literal["SGD", "NESTEROV", "ADAM", "ADAGRAD", "RMSPROP", "ADADELTA"]
 Policy = Literal["fixed", "step", "multistep", "exp", "inv", "poly", "sigmoid"]
+KeepSnapshots = Literal["all", "last", "best"]
 Epochs = Annotated[int, Field(ge=0, le=1_000_000)]
 Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -74,6 +75,31 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
     )
     snapshot_interval: Epochs = Field(
         1, title="Snapshot interval (epochs)", description="How often the weights are kept. 0: at the end only."
+    )
+    keep_snapshots: KeepSnapshots = Field(
+        "all",
+        title="Keep snapshots",
+        description="Best: of the lowest validation loss or, where there is none, training loss.",
+        json_schema_extra={"choices": {"all": "All", "last": "The last ones", "best": "The best and the last ones"}},
+    )
+    keep_last: int = Field(
+        2, ge=2, le=1_000_000, title="How many last ones", description="Two at least, in case the newest gets damaged."
+    )
+    snapshot_minutes: OptionalFloat = Field(
+        10,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        title="Snapshot interval (minutes)",
+        description="Between those of epochs, to go on from after a crash. Blank: never.",
+    )
+    time_limit: OptionalFloat = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        title="Time limit (hours)",
+        description="Then it stops with a snapshot, and can be resumed. Blank: none.",
     )
     val_interval: Epochs = Field(
         1, title="Validation interval (epochs)", description="How often the validation images are tried. 0: never."

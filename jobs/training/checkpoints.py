@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
-from jobs.training.snapshot_files import open_snapshot, write_snapshot
+from jobs.training.snapshot_files import SnapshotFile, of_epoch, open_snapshot, write_snapshot
 
 FORMAT = 2
 
@@ -37,8 +37,8 @@ class Position:
         return self.step / self.steps_per_epoch
 
     @property
-    def percent(self) -> float:
-        return 100 * self.step / self.total_steps
+    def is_between_epochs(self) -> bool:
+        return self.step % self.steps_per_epoch == 0
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,26 @@ class WithinEpoch:
     untold: list[Point] = field(default_factory=list)
     # Whether what the epoch ends with, the validation, was done.
     is_over: bool = True
+    # The sum of the losses of its steps so far, and how many these are.
+    losses: tuple[float, int] = (0.0, 0)
+
+    @property
+    def training_loss(self) -> float | None:
+        total, steps = self.losses
+        return total / steps if steps else None
 
 
 def save_snapshot(
-    folder: JobFolder,
+    file: SnapshotFile,
     model: nn.Module,
     optimizer: Optimizer,
     position: Position,
     schedule: dict[str, Any],
     seed: int,
     within_epoch: WithinEpoch = WithinEpoch(),
-) -> str:
-    """Write the snapshot of the epoch that `position` is in, and return its path relative to the job folder."""
+    validation_loss: float | None = None,
+) -> None:
+    """Write the snapshot of this moment."""
     content = {
         "format": FORMAT,
         "epoch": position.epoch,
@@ -76,22 +84,32 @@ def save_snapshot(
             "random": within_epoch.random,
             "untold": [list(point) for point in within_epoch.untold],
             "is_over": within_epoch.is_over,
+            "losses": list(within_epoch.losses),
         },
     }
     # Through memory: torch reports a full disk as an error of its own making, and the file's own write does not.
     serialised = io.BytesIO()
     torch.save(content, serialised)
-    return write_snapshot(folder, position.epoch, position.step, serialised.getvalue())
+    write_snapshot(file, serialised.getvalue(), position.step, validation_loss, within_epoch.training_loss)
 
 
 def load_snapshot(folder: JobFolder, epoch: int, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The snapshot of this epoch; UserError when there is none or it cannot be read."""
-    with open_snapshot(folder, epoch) as file:
+    file = of_epoch(folder, epoch)
+    if not file.path.exists():
+        there_are = ", ".join(map(str, folder.snapshot_epochs())) or "none yet"
+        raise UserError(f"There is no snapshot of epoch {epoch}. There are: {there_are}.")
+    return load_file(file, device)
+
+
+def load_file(snapshot: SnapshotFile, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a snapshot holds; UserError when it cannot be read."""
+    with open_snapshot(snapshot) as file:
         try:
             content: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
         except Exception as error:
             # torch, pickle and zipfile each have errors of their own for a damaged file.
-            raise UserError(f"The snapshot of epoch {epoch} cannot be read ({error}). Choose another one.") from error
+            raise UserError(f"The {snapshot.name} cannot be read ({error}). Choose another one.") from error
     return content
 
 

@@ -13,15 +13,14 @@ import torch
 
 from jobs.errors import DISK_FULL, LayerscopeError, StopRequested, TrainingDiverged, UserError, is_disk_full
 from jobs.folder import JobFolder
-from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.contract import Network, is_memory_fault
 from jobs.training.capture import Camera, Capture, draw_capture
 from jobs.training.checkpoints import Position
 from jobs.training.data import ImageData, Preparation
 from jobs.training.frame_files import FrameFiles
 from jobs.training.pinned import PinnedImage, PinnedImages, PinWatch
+from jobs.training.plan import Plan
 from jobs.training.probes import Probes
-from jobs.training.solvers import solver_learning_rate
 from jobs.training.step import Precision
 from jobs.worker import WorkerJob
 
@@ -65,7 +64,7 @@ class Frames:
     def __init__(
         self,
         job: WorkerJob,
-        spec: GenericImageModelSpec,
+        plan: Plan,
         network: Network,
         prepare: Preparation,
         precision: Precision,
@@ -76,10 +75,11 @@ class Frames:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
-        self._spec = spec
+        self._plan = plan
         self._parameters = sum(parameter.numel() for parameter in network.model.parameters())
         self._clock = clock
         self._images = PinnedImages(job.folder, dataset_folder, dataset)
+        spec = plan.spec
         at_once = max(spec.batch_size or network.train_batch_size, spec.batch_size or network.validation_batch_size)
         self._new_camera: Callable[[], Camera] = lambda: Camera(
             network, prepare, Probes(train_data, prepare, at_once), precision, device
@@ -208,12 +208,11 @@ class Frames:
         # Of the processor: while others use it, this takes nothing from the training.
         start = time.thread_time()
         on_device = 0.0
-        spec = self._spec
-        rate = solver_learning_rate(spec.solver_type, spec, position.percent, spec.framework)
+        rate = self._plan.learning_rate(position.step, position.steps_per_epoch)
         with self._harmless():
             with capture.timer.after_last_mark():
                 shown, warnings = draw_capture(
-                    capture, self._parameters, rate if spec.solver_type in PLAIN_SOLVERS else None
+                    capture, self._parameters, rate if self._plan.spec.solver_type in PLAIN_SOLVERS else None
                 )
             on_device = capture.timer.seconds()
             self._files.write(

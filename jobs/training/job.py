@@ -1,8 +1,10 @@
 """One training, top to bottom: open the dataset, build the network, go through the epochs, keep snapshots."""
 
+import math
 import os
 import platform
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,11 +20,11 @@ from jobs.building import NetworkReport, build_and_check
 from jobs.errors import BadNetwork, EnvironmentFault, StopRequested, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
-from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.contract import Network, is_memory_fault, network_fault
 from jobs.storage.arrays import open_split, read_mean
 from jobs.torch7.weights import load_into
-from jobs.training.checkpoints import Position, WithinEpoch, random_state, save_snapshot, seed_random, set_random_state
+from jobs.training.checkpoints import Position, WithinEpoch, random_state, seed_random, set_random_state
 from jobs.training.data import (
     ImageData,
     Preparation,
@@ -33,10 +35,11 @@ from jobs.training.data import (
     steps_in_epoch,
 )
 from jobs.training.frames import Frames
+from jobs.training.keeping import SnapshotKeeper
+from jobs.training.plan import Plan, read_extensions
 from jobs.training.reporting import TrainingReport
 from jobs.training.resuming import Beginning, find_beginning, restore, tell
-from jobs.training.snapshot_files import newest_step
-from jobs.training.solvers import make_optimizer, set_learning_rate, solver_learning_rate
+from jobs.training.solvers import make_optimizer, set_learning_rate
 from jobs.training.step import CapturedStep, EagerStep, Precision, Step, may_be_recorded, precision_of
 from jobs.training.threads import ThreadChoice, TimedStep, candidates, cores, quiet_threads
 from jobs.worker import WorkerJob
@@ -49,6 +52,9 @@ class Training:
     job: WorkerJob
     beginning: Beginning
     spec: GenericImageModelSpec
+    plan: Plan
+    keeper: SnapshotKeeper
+    stop_at: float
     seed: int
     device: torch.device
     network: Network
@@ -65,6 +71,7 @@ class Training:
 def train(job: WorkerJob) -> None:
     """Do a generic image model job."""
     spec = cast(GenericImageModelSpec, job.spec)
+    stop_at = time.monotonic() + 3600 * (spec.time_limit or math.inf)
     device = choose_device(spec.select_gpu)
     use_processors(device, spec.allow_tf32)
     dataset_folder = job.sibling(spec.dataset)
@@ -84,13 +91,16 @@ def train(job: WorkerJob) -> None:
             framework=spec.framework,
             load_weights=pretrained,
         )
-        training = prepare_training(job, spec, beginning, seed, device, network, dataset_folder, dataset)
+        training = prepare_training(job, spec, beginning, stop_at, seed, device, network, dataset_folder, dataset)
         announce(training, report)
         position = first_position(training)
         if job.is_taken_up:
             tell(job, beginning, position)
+            tell_of_extension(training, position)
         data, precision = training.train_data, training.precision
-        with Frames(job, spec, network, training.prepare, precision, data, dataset_folder, dataset, device) as frames:
+        with Frames(
+            job, training.plan, network, training.prepare, precision, data, dataset_folder, dataset, device
+        ) as frames:
             go_through_epochs(training, frames, position)
 
 
@@ -149,6 +159,7 @@ def prepare_training(
     job: WorkerJob,
     spec: GenericImageModelSpec,
     beginning: Beginning,
+    stop_at: float,
     seed: int,
     device: torch.device,
     network: Network,
@@ -156,14 +167,19 @@ def prepare_training(
     dataset: dict[str, Any],
 ) -> Training:
     """Images on the device and a solver over the weights."""
-    lr = solver_learning_rate(spec.solver_type, spec, 0, spec.framework)
+    plan = Plan(spec, read_extensions(job.folder))
+    train_data = open_data(dataset_folder, "train", device)
+    batch_size = spec.batch_size or network.train_batch_size
+    lr = plan.learning_rate(0, steps_in_epoch(len(train_data), batch_size))
     optimizer = make_optimizer(spec.solver_type, network.model.parameters(), lr, spec.framework)
     precision = precision_of(spec.precision, device)
-    batch_size = spec.batch_size or network.train_batch_size
     return Training(
         job=job,
         beginning=beginning,
         spec=spec,
+        plan=plan,
+        keeper=SnapshotKeeper(job, spec, network.model, optimizer, seed),
+        stop_at=stop_at,
         seed=seed,
         device=device,
         network=network,
@@ -171,7 +187,7 @@ def prepare_training(
         step=choose_step(job, spec, device, EagerStep(network, optimizer, precision), batch_size),
         precision=precision,
         prepare=preparation(spec, network, dataset_folder, dataset, device),
-        train_data=open_data(dataset_folder, "train", device),
+        train_data=train_data,
         val_data=open_data(dataset_folder, "val", device) if dataset["splits"].get("val") else None,
         batch_size=batch_size,
         val_batch_size=spec.batch_size or network.validation_batch_size,
@@ -233,7 +249,7 @@ def announce(training: Training, report: NetworkReport) -> None:
         device=str(training.device),
         device_name=device_name(training.device),
         steps_per_epoch=steps_in_epoch(len(training.train_data), training.batch_size),
-        epochs=training.spec.train_epochs,
+        epochs=training.plan.epochs,
         batch_size=training.batch_size,
         validation_batch_size=training.val_batch_size,
         train_images=len(training.train_data),
@@ -253,26 +269,41 @@ def device_name(device: torch.device) -> str:
 def first_position(training: Training) -> Position:
     """Where the training begins or goes on, with everything as it was there."""
     steps = steps_in_epoch(len(training.train_data), training.batch_size)
-    position = Position(training.beginning.step, steps, steps * training.spec.train_epochs)
+    position = Position(training.beginning.step, steps, steps * training.plan.epochs)
     restore(training.beginning, training.network.model, training.optimizer, position)
     return position
 
 
+def tell_of_extension(training: Training, position: Position) -> None:
+    """Say it where a training that had ended begins with epochs that were added."""
+    steps = position.steps_per_epoch
+    for extension, begin in zip(training.plan.extensions, training.plan.ends, strict=False):
+        if position.step == begin * steps:
+            rate = training.plan.learning_rate(position.step, steps)
+            more = "1 epoch more" if extension.epochs == 1 else f"{extension.epochs:,} epochs more"
+            say(training.job, f"It trains {more}, at the learning rate {rate:g}.")
+
+
 def go_through_epochs(training: Training, frames: Frames, position: Position) -> None:
     """The loop."""
-    spec, data, optimizer = training.spec, training.train_data, training.optimizer
+    plan, keeper, data, optimizer = training.plan, training.keeper, training.train_data, training.optimizer
     report = new_report(training, position)
     last_lr: float | None = None
-    for epoch in range(training.beginning.epoch(position), spec.train_epochs + 1):
-        order = order_of_epoch(len(data), training.seed, epoch, spec.shuffle)
+    for epoch in range(training.beginning.epoch(position), plan.epochs + 1):
+        order = order_of_epoch(len(data), training.seed, epoch, plan.spec.shuffle)
         seen = (position.step - (epoch - 1) * position.steps_per_epoch) * training.batch_size
         random = random_of_epoch(training.seed, epoch, training.device)
         training.beginning.set_random(random, epoch)
+        if seen == 0:
+            report.begin_epoch()
         training.network.model.train()
         for raw_images, labels in data.batches(order[seen:], training.batch_size):
             frames.between_steps(position)
             stop_if_asked(training, report, position, random)
-            lr = solver_learning_rate(spec.solver_type, spec, position.percent, spec.framework)
+            if keeper.is_due:
+                report.flush()
+                keeper.keep_passing(position, within_epoch(report, position, random))
+            lr = plan.learning_rate(position.step, position.steps_per_epoch)
             if lr != last_lr:
                 set_learning_rate(optimizer, lr)
                 last_lr = lr
@@ -280,15 +311,25 @@ def go_through_epochs(training: Training, frames: Frames, position: Position) ->
             report.step(loss, lr, len(labels))
             position = replace(position, step=position.step + 1)
         frames.end_of_epoch(position)
-        validates, keeps = end_of_epoch(spec, epoch)
+        validates, keeps = plan.at_end(epoch)
         before = random_state()
-        if validates and not validate(training, position):
+        try:
+            validation_loss = validate(training, position) if validates else None
+        except StopRequested:
             # It will be done again, from its first batch.
             set_random_state(before)
-            snapshot(training, position, WithinEpoch(untold=report.untold(), is_over=False))
-            raise StopRequested
+            keeper.keep_epoch(position, within_epoch(report, position, is_over=False))
+            raise
         if keeps:
-            snapshot(training, position, WithinEpoch(untold=report.untold()))
+            keeper.keep_epoch(position, within_epoch(report, position), validation_loss)
+
+
+def within_epoch(
+    report: TrainingReport, position: Position, random: torch.Generator | None = None, is_over: bool = True
+) -> WithinEpoch:
+    """What of this moment its step does not say. All steps must have been flushed."""
+    state = None if random is None or position.is_between_epochs else random.get_state()
+    return WithinEpoch(state, report.untold(), is_over, report.losses)
 
 
 def new_report(training: Training, position: Position) -> TrainingReport:
@@ -300,9 +341,10 @@ def new_report(training: Training, position: Position) -> TrainingReport:
         position,
         images,
         training.device,
-        partial(end_of_epoch, training.spec),
+        training.plan.at_end,
         images_done=epochs * images + steps * training.batch_size,
         untold=training.beginning.untold,
+        losses=training.beginning.losses,
     )
 
 
@@ -322,39 +364,37 @@ def step_fault(training: Training, error: BaseException, where: str) -> BadNetwo
     return BadNetwork(f"{str(fault).rstrip('.')} (in {where}).", fault.line)
 
 
+def check_stop(training: Training) -> None:
+    """Raise StopRequested when the training is to stop."""
+    training.job.check_stop()
+    if time.monotonic() >= training.stop_at:
+        hours = training.spec.time_limit
+        raise StopRequested(
+            f"It reached its time limit of {hours:g} {'hour' if hours == 1 else 'hours'}. "
+            "Resume lets it go on from there for as long again."
+        )
+
+
 def stop_if_asked(training: Training, report: TrainingReport, position: Position, random: torch.Generator) -> None:
     """Between two steps: keep what was learnt, then stop."""
-    if not training.job.stop.is_set():
-        return
-    report.finish()
-    if position.step > newest_step(training.job.folder):
-        is_between = position.step % position.steps_per_epoch == 0
-        snapshot(training, position, WithinEpoch(random=None if is_between else random.get_state()))
-    raise StopRequested
+    try:
+        check_stop(training)
+    except StopRequested:
+        report.finish()
+        training.keeper.keep_stopped(position, within_epoch(report, position, random))
+        raise
 
 
-def end_of_epoch(spec: GenericImageModelSpec, epoch: int) -> tuple[bool, bool]:
-    """Whether this epoch ends with a validation, and with a snapshot."""
-    is_last = epoch == spec.train_epochs
-    return is_due(epoch, spec.val_interval, is_last), is_due(epoch, spec.snapshot_interval, is_last) or is_last
-
-
-def is_due(epoch: int, interval: int, is_last: bool) -> bool:
-    """Whether this epoch ends with it. 0 is never."""
-    return interval > 0 and (epoch % interval == 0 or is_last)
-
-
-def validate(training: Training, position: Position) -> bool:
-    """The mean loss over the validation images, batch by batch as DIGITS took it; False when a stop was asked before."""
+def validate(training: Training, position: Position) -> float | None:
+    """The mean loss over the validation images, batch by batch as DIGITS took it; None where there are none."""
     data, network = training.val_data, training.network
     if data is None:
-        return True
+        return None
     total = torch.zeros((), device=training.device)
     network.model.eval()
     with torch.no_grad():
         for raw_images, labels in data.batches(torch.arange(len(data)), training.val_batch_size):
-            if training.job.stop.is_set():
-                return False
+            check_stop(training)
             images = training.prepare(raw_images)
             try:
                 with training.precision():
@@ -363,29 +403,9 @@ def validate(training: Training, position: Position) -> bool:
                 if is_memory_fault(error):
                     raise
                 raise step_fault(training, error, f"validation, a batch of {len(labels)}") from error
-    loss = total.item() / steps_in_epoch(len(data), training.val_batch_size)
+    loss: float = total.item() / steps_in_epoch(len(data), training.val_batch_size)
     training.job.events.write("validation", step=position.step, epoch=position.epochs_done, loss=in_words(loss))
-    return True
-
-
-def snapshot(training: Training, position: Position, within_epoch: WithinEpoch) -> None:
-    schedule = training.spec.model_dump(include=set(LearningRateSchedule.model_fields) - {"kind"})
-
-    def save() -> str:
-        # What was told up to here must not be lost where the snapshot is not.
-        training.job.events.sync()
-        return save_snapshot(
-            training.job.folder,
-            training.network.model,
-            training.optimizer,
-            position,
-            schedule,
-            training.seed,
-            within_epoch,
-        )
-
-    file = training.job.when_there_is_room(save, f"the snapshot of epoch {position.epoch}")
-    training.job.events.write("snapshot", epoch=position.epoch, step=position.step, file=file)
+    return loss
 
 
 @contextmanager

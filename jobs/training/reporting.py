@@ -4,7 +4,9 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import groupby
+from operator import add
 
 import torch
 from torch import Tensor
@@ -100,7 +102,8 @@ class TrainingReport:
     """Keeps the losses on the device and reads them in blocks, so that no step waits for the device.
 
     `end_of_epoch` says what an epoch ends with: epochs that end with the same make pauses that are alike. A training
-    that goes on does so from `position`, after `images_done`, with the points that it had `untold`.
+    that goes on does so from `position`, after `images_done`, with the points that it had `untold` and the `losses` of
+    its epoch: their sum, and how many they are.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class TrainingReport:
         clock: Callable[[], float] = time.monotonic,
         images_done: int = 0,
         untold: Sequence[Point] = (),
+        losses: tuple[float, int] = (0.0, 0),
     ) -> None:
         self._events = events
         self._clock = clock
@@ -122,6 +126,7 @@ class TrainingReport:
         self._images_total = images * epochs
         self._images_done = images_done
         self._points = Points(steps_in_group(position), position.steps_per_epoch, position.step, list(untold))
+        self.losses = losses
         self._losses = torch.zeros(BLOCK, device=device)
         self._learning_rates: list[float] = []
         self._images_of_steps: list[int] = []
@@ -146,6 +151,9 @@ class TrainingReport:
         elif self._clock() >= self._next_block or len(self._learning_rates) == BLOCK:
             self.flush()
 
+    def begin_epoch(self) -> None:
+        self.losses = (0.0, 0)
+
     def untold(self) -> list[Point]:
         """Points of a group that is not full yet. All steps must have been flushed."""
         return list(self._points.untold)
@@ -163,6 +171,8 @@ class TrainingReport:
             # The steps after it only carry it on: the training ended there.
             losses = losses[: exploded + 1]
             self._images_done -= sum(self._images_of_steps[exploded + 1 :])
+        # One after the other: a sum in blocks would depend on where these end.
+        self.losses = reduce(add, losses, self.losses[0]), self.losses[1] + len(losses)
         self._write_points(losses, is_last or exploded is not None)
         now = self._clock()
         self._next_block = now + SECONDS_BETWEEN_BLOCKS

@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
-from jobs.training.checkpoints import Point, Position, load_snapshot, set_random_state
-from jobs.training.snapshot_files import newest_good_snapshot, set_aside
+from jobs.training.checkpoints import Point, Position, load_file, set_random_state
+from jobs.training.snapshot_files import SnapshotFile, newest_good_snapshot
 from jobs.worker import WorkerJob
 
 
@@ -19,6 +19,7 @@ class Beginning:
     """Where a training begins: at its first step, or at a snapshot's."""
 
     snapshot: dict[str, Any] | None = None
+    file: SnapshotFile | None = None
 
     @property
     def seed(self) -> int | None:
@@ -33,6 +34,14 @@ class Beginning:
         """Points of the curve that the snapshot holds and no event."""
         points = [] if self.snapshot is None else self.snapshot["within_epoch"]["untold"]
         return [(step, loss, rate) for step, loss, rate in points]
+
+    @property
+    def losses(self) -> tuple[float, int]:
+        """The sum of the losses of the epoch's steps before, and how many these are."""
+        # Older snapshots know of none.
+        kept = {} if self.snapshot is None else self.snapshot["within_epoch"]
+        total, steps = kept.get("losses", (0.0, 0))
+        return float(total), int(steps)
 
     def epoch(self, position: Position) -> int:
         """The epoch to go on with; one whose steps are all done, where its validation is not."""
@@ -52,14 +61,16 @@ def find_beginning(job: WorkerJob, device: torch.device) -> Beginning:
     """The newest good snapshot that an earlier worker left. Those that are damaged are said, and set aside."""
     _remove_half_snapshots(job.folder)
     newest = newest_good_snapshot(job.folder)
-    for epoch, sentence in newest.damaged.items():
-        aside = set_aside(job.folder, epoch).relative_to(job.folder.path)
+    for damaged, sentence in newest.damaged.items():
+        aside = damaged.set_aside().relative_to(job.folder.path)
         text = f"{sentence} The training goes on without it; it is kept as {aside}."
         print(text)
         job.events.write("message", level="warning", text=text)
-    if newest.manifest is None:
+    if of_epochs := [damaged.epoch for damaged in newest.damaged if damaged.step is None]:
+        job.events.write("snapshots_removed", epochs=of_epochs)
+    if newest.snapshot is None:
         return Beginning()
-    return Beginning(load_snapshot(job.folder, newest.manifest.epoch, device))
+    return Beginning(load_file(newest.snapshot, device), newest.snapshot)
 
 
 def _remove_half_snapshots(folder: JobFolder) -> None:
@@ -71,12 +82,12 @@ def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, positi
     """Make everything what it was when the snapshot was taken. Nothing may draw random numbers between this and the
     first step."""
     snapshot = beginning.snapshot
-    if snapshot is None:
+    if snapshot is None or beginning.file is None:
         return
-    epoch, steps = snapshot["epoch"], snapshot["position"]["steps_per_epoch"]
+    name, steps = beginning.file.name, snapshot["position"]["steps_per_epoch"]
     if steps != position.steps_per_epoch:
         raise UserError(
-            f"The snapshot of epoch {epoch} is of a training with {steps} steps an epoch, and this one has "
+            f"The {name} is of a training with {steps} steps an epoch, and this one has "
             f"{position.steps_per_epoch}: the dataset or the network is another. Clone the job to begin anew."
         )
     try:
@@ -85,10 +96,16 @@ def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, positi
         optimizer.load_state_dict(snapshot.pop("optimizer"))
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"The snapshot of epoch {epoch} does not fit the network: its text made another one then. "
+            f"The {name} does not fit the network: its text made another one then. "
             "The log has the details. Clone the job to begin anew."
         ) from error
     set_random_state(snapshot["random_state"])
+
+
+def tell_of_snapshot(job: WorkerJob, snapshot: SnapshotFile, position: Position) -> None:
+    """Say that there is a snapshot of an epoch, which can be tested."""
+    file = str(snapshot.path.relative_to(job.folder.path))
+    job.events.write("snapshot", epoch=snapshot.epoch, step=position.step, file=file)
 
 
 def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
@@ -98,14 +115,13 @@ def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
     """
     told = min([position.step, *(step - 1 for step, _, _ in beginning.untold)])
     job.events.write("resumed", step=position.step, epoch=position.epochs_done, told=told)
-    if beginning.snapshot is None:
+    if beginning.file is None:
         text = "Taken up again from the beginning: there is no snapshot to go on from."
     else:
-        # The worker before may have died before it could tell of it.
-        epoch = beginning.snapshot["epoch"]
-        file = str(job.folder.snapshot(epoch).relative_to(job.folder.path))
-        job.events.write("snapshot", epoch=epoch, step=position.step, file=file)
-        text = f"Taken up again after step {position.step:,}, from the snapshot of epoch {epoch}."
+        if beginning.file.step is None:
+            # The worker before may have died before it could tell of it.
+            tell_of_snapshot(job, beginning.file, position)
+        text = f"Taken up again after step {position.step:,}, from the {beginning.file.name}."
     level = "warning" if job.ending_before else "info"
     text = f"{job.ending_before} {text}".strip()
     print(text)

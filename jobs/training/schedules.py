@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from jobs.models.generic_image import LearningRateSchedule
+from jobs.models.generic_image import Framework, LearningRateSchedule, Solver
 
 # 0.3 / 0.1 is 2.999…: a step that is due must not come one step late.
 ROUNDING = 1e-9
@@ -15,6 +15,21 @@ def learning_rate(schedule: LearningRateSchedule, percent: float) -> float:
         return schedule.learning_rate * FACTORS[schedule.lr_policy](schedule, percent)
     except OverflowError:
         return math.inf
+
+
+def solver_learning_rate(
+    solver: Solver, schedule: LearningRateSchedule, percent: float, framework: Framework = "pytorch"
+) -> float:
+    """What the solver gets at this share of training. ADADELTA's own rate is 1: only the curve's shape counts for it.
+
+    In Torch not even that counts; and the policy goes by the steps that a solver counts, where two count none.
+    """
+    if framework == "torch":
+        if solver == "ADADELTA":
+            return 1.0
+        return learning_rate(schedule, 0 if solver in ("ADAM", "RMSPROP") else percent)
+    rate = learning_rate(schedule, percent)
+    return rate / schedule.learning_rate if solver == "ADADELTA" else rate
 
 
 def learning_rate_curve(schedule: LearningRateSchedule) -> list[float]:

@@ -2,25 +2,32 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder, sync_folder, write_json, write_whole
+from jobs.models.generic_image import KeepSnapshots
+
+# So many are kept always: when the newest is damaged, the training goes on from the one before.
+FEWEST = 2
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a snapshot's file has to be."""
+    """What a snapshot's file has to be, and how good its network was; a loss that is unknown or no finite number is None."""
 
     epoch: int
     step: int
     size: int
     sha256: str
+    validation_loss: float | None = None
+    training_loss: float | None = None
 
     def matches(self, file: BufferedReader) -> bool:
         """Reads the file to its end."""
@@ -28,91 +35,163 @@ class Manifest:
 
 
 @dataclass(frozen=True)
+class SnapshotFile:
+    """A snapshot's file as its name tells: of an epoch or, passing, of a step in it."""
+
+    path: Path
+    epoch: int
+    step: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"snapshot of {f'epoch {self.epoch}' if self.step is None else f'step {self.step:,}'}"
+
+    @property
+    def manifest_path(self) -> Path:
+        """Written last, so that its presence means that the snapshot is whole."""
+        return self.path.with_suffix(".json")
+
+    def manifest(self) -> Manifest | None:
+        """None for one that is not there or that is damaged."""
+        try:
+            values = json.loads(self.manifest_path.read_bytes())
+            manifest = Manifest(
+                int(values["epoch"]),
+                int(values["step"]),
+                int(values["size"]),
+                str(values["sha256"]),
+                _loss(values.get("validation_loss")),
+                _loss(values.get("training_loss")),
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return manifest if manifest.epoch == self.epoch else None
+
+    def fault(self, file: BufferedReader) -> str | None:
+        """What is wrong with its file, for a person; None when nothing is."""
+        if not self.manifest_path.exists():
+            return "its manifest is missing: it was not finished"
+        manifest = self.manifest()
+        if manifest is None:
+            return "its manifest cannot be read"
+        size = self.path.stat().st_size
+        if size != manifest.size:
+            return f"it has {size:,} bytes, and {manifest.size:,} were written"
+        return None if manifest.matches(file) else "its content is not what was written"
+
+    def set_aside(self) -> Path:
+        """Take a damaged one out of the way of one that is to come, and keep it for who wants to look."""
+        self.manifest_path.unlink(missing_ok=True)
+        return self.path.rename(self.path.with_name(f"{self.path.name}.damaged"))
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.manifest_path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class NewestGood:
-    """The newest snapshot that is as it was written, None where there is none; what is wrong with newer ones, by epoch."""
+    """The newest snapshot that is as it was written, None where there is none; and what is wrong with newer ones."""
 
-    manifest: Manifest | None
-    damaged: dict[int, str]
+    snapshot: SnapshotFile | None
+    damaged: dict[SnapshotFile, str]
 
 
-def write_snapshot(folder: JobFolder, epoch: int, step: int, content: bytes) -> str:
-    """Write the file, then its manifest; the file's path relative to the job folder.
+def of_epoch(folder: JobFolder, epoch: int) -> SnapshotFile:
+    return SnapshotFile(folder.snapshot(epoch), epoch)
+
+
+def passing(folder: JobFolder, epoch: int, step: int) -> SnapshotFile:
+    return SnapshotFile(folder.passing_snapshot(epoch, step), epoch, step)
+
+
+def snapshot_files(folder: JobFolder) -> list[SnapshotFile]:
+    """Every snapshot, newest first."""
+    found = [of_epoch(folder, epoch) for epoch in folder.snapshot_epochs()]
+    for path in folder.snapshots.glob("passing_*_*.pt"):
+        epoch, _, step = path.stem.removeprefix("passing_").partition("_")
+        if epoch.isdigit() and step.isdigit():
+            found.append(SnapshotFile(path, int(epoch), int(step)))
+    # There may be thousands: a manifest is read only where the epoch alone does not tell.
+    shared = {snapshot.epoch for snapshot in found if snapshot.step is not None}
+    return sorted(found, key=lambda snapshot: (-snapshot.epoch, -_step(snapshot) if snapshot.epoch in shared else 0))
+
+
+def _step(snapshot: SnapshotFile) -> float:
+    manifest = snapshot.manifest()
+    # One that was not finished is the last of its epoch that was begun.
+    return math.inf if manifest is None else manifest.step
+
+
+def write_snapshot(snapshot: SnapshotFile, content: bytes, step: int, validation_loss: float | None = None,
+                   training_loss: float | None = None) -> None:  # fmt: skip
+    """Write the file, then its manifest.
 
     A crash between the two leaves a file that does not match, and the training goes on from the one before.
     """
-    if not folder.snapshots.exists():
-        folder.snapshots.mkdir()
-        sync_folder(folder.path)
-    path = folder.snapshot(epoch)
-    write_whole(path, content)
-    manifest = Manifest(epoch, step, len(content), hashlib.sha256(content).hexdigest())
-    write_json(folder.snapshot_manifest(epoch), asdict(manifest))
-    return str(path.relative_to(folder.path))
+    if not snapshot.path.parent.exists():
+        snapshot.path.parent.mkdir()
+        sync_folder(snapshot.path.parent.parent)
+    write_whole(snapshot.path, content)
+    digest = hashlib.sha256(content).hexdigest()
+    losses = (_loss(validation_loss), _loss(training_loss))
+    write_json(snapshot.manifest_path, asdict(Manifest(snapshot.epoch, step, len(content), digest, *losses)))
 
 
 @contextmanager
-def open_snapshot(folder: JobFolder, epoch: int) -> Iterator[BufferedReader]:
-    """The snapshot's file, compared with its manifest; UserError when there is none or it is damaged.
+def open_snapshot(snapshot: SnapshotFile) -> Iterator[BufferedReader]:
+    """The snapshot's file, compared with its manifest; UserError when it is damaged.
 
     Without a manifest it is open all the same: an older Layerscope wrote none. No training goes on from that.
     """
-    path = folder.snapshot(epoch)
-    if not path.exists():
-        there_are = ", ".join(map(str, folder.snapshot_epochs())) or "none yet"
-        raise UserError(f"There is no snapshot of epoch {epoch}. There are: {there_are}.")
-    has_manifest = folder.snapshot_manifest(epoch).exists()
-    with path.open("rb") as file:
-        if has_manifest and (fault := _fault(folder, epoch, file)):
-            raise UserError(f"The snapshot of epoch {epoch} cannot be read ({fault}). Choose another one.")
+    has_manifest = snapshot.manifest_path.exists()
+    with snapshot.path.open("rb") as file:
+        if has_manifest and (fault := snapshot.fault(file)):
+            raise UserError(f"The {snapshot.name} cannot be read ({fault}). Choose another one.")
         file.seek(0)
         yield file
 
 
 def newest_good_snapshot(folder: JobFolder) -> NewestGood:
     """The newest snapshot that matches its manifest. Reads it, and all that are newer, to the end."""
-    damaged: dict[int, str] = {}
-    for epoch in reversed(folder.snapshot_epochs()):
-        with folder.snapshot(epoch).open("rb") as file:
-            fault = _fault(folder, epoch, file)
+    damaged: dict[SnapshotFile, str] = {}
+    for snapshot in snapshot_files(folder):
+        with snapshot.path.open("rb") as file:
+            fault = snapshot.fault(file)
         if fault is None:
-            return NewestGood(_read_manifest(folder, epoch), damaged)
-        damaged[epoch] = f"The snapshot of epoch {epoch} is damaged: {fault}."
+            return NewestGood(snapshot, damaged)
+        damaged[snapshot] = f"The {snapshot.name} is damaged: {fault}."
     return NewestGood(None, damaged)
-
-
-def set_aside(folder: JobFolder, epoch: int) -> Path:
-    """Take a damaged snapshot out of the way of one that is to come, and keep it for who wants to look."""
-    folder.snapshot_manifest(epoch).unlink(missing_ok=True)
-    path = folder.snapshot(epoch)
-    return path.rename(path.with_name(f"{path.name}.damaged"))
 
 
 def newest_step(folder: JobFolder) -> int:
     """The step of the newest snapshot by the manifests alone; 0 where there is none. Costs little."""
-    for epoch in reversed(folder.snapshot_epochs()):
-        if manifest := _read_manifest(folder, epoch):
-            return manifest.step
-    return 0
+    manifests = (snapshot.manifest() for snapshot in snapshot_files(folder))
+    return next((manifest.step for manifest in manifests if manifest), 0)
 
 
-def _fault(folder: JobFolder, epoch: int, file: BufferedReader) -> str | None:
-    """What is wrong with a snapshot's file, for a person; None when nothing is."""
-    if not folder.snapshot_manifest(epoch).exists():
-        return "its manifest is missing: it was not finished"
-    manifest = _read_manifest(folder, epoch)
-    if manifest is None:
-        return "its manifest cannot be read"
-    size = folder.snapshot(epoch).stat().st_size
-    if size != manifest.size:
-        return f"it has {size:,} bytes, and {manifest.size:,} were written"
-    return None if manifest.matches(file) else "its content is not what was written"
+def superfluous(folder: JobFolder, keep: KeepSnapshots, last: int) -> list[SnapshotFile]:
+    """What need not be kept any more. The newest two always are, and one that is damaged is not touched."""
+    files = snapshot_files(folder)
+    whole = ((snapshot, manifest) for snapshot in files if (manifest := snapshot.manifest()))
+    kept = {snapshot for snapshot, _ in islice(whole, FEWEST)}
+    if keep == "all":
+        kept |= {snapshot for snapshot in files if snapshot.step is None}
+        return [snapshot for snapshot in files if snapshot not in kept and snapshot.manifest()]
+    known = {snapshot: manifest for snapshot in files if (manifest := snapshot.manifest())}
+    of_epochs = [snapshot for snapshot in known if snapshot.step is None]
+    kept |= set(of_epochs[: max(last, FEWEST)])
+    if keep == "best" and of_epochs:
+        kept.add(min(of_epochs, key=lambda snapshot: _rank(known[snapshot])))
+    return [snapshot for snapshot in known if snapshot not in kept]
 
 
-def _read_manifest(folder: JobFolder, epoch: int) -> Manifest | None:
-    """None for one that is not there or that is damaged."""
-    try:
-        values: dict[str, Any] = json.loads(folder.snapshot_manifest(epoch).read_bytes())
-        manifest = Manifest(int(values["epoch"]), int(values["step"]), int(values["size"]), str(values["sha256"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return manifest if manifest.epoch == epoch else None
+def _rank(manifest: Manifest) -> tuple[bool, float, int]:
+    """The best first. Losses of validations and of trainings do not compare."""
+    validated = manifest.validation_loss is not None
+    loss = manifest.validation_loss if validated else manifest.training_loss
+    return not validated, math.inf if loss is None else loss, manifest.step
+
+
+def _loss(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 
-from jobs.models.generic_image import Framework, LearningRateSchedule, Solver
+from jobs.models.generic_image import Framework, Solver
 from jobs.training import torch_solvers
-from jobs.training.schedules import learning_rate
 from jobs.training.torch_solvers import WEIGHT_DECAY, LearningRate
 
 Parameters = list[nn.Parameter]
@@ -29,21 +28,6 @@ def make_optimizer(
     if framework == "torch" and solver in TORCH_SOLVERS:
         return TORCH_SOLVERS[solver](learning, rate)
     return SOLVERS[solver](learning, rate, on_one_gpu)
-
-
-def solver_learning_rate(
-    solver: Solver, schedule: LearningRateSchedule, percent: float, framework: Framework = "pytorch"
-) -> float:
-    """What the solver gets at this share of training. ADADELTA's own rate is 1: only the curve's shape counts for it.
-
-    In Torch not even that counts; and the policy goes by the steps that a solver counts, where two count none.
-    """
-    if framework == "torch":
-        if solver == "ADADELTA":
-            return 1.0
-        return learning_rate(schedule, 0 if solver in ("ADAM", "RMSPROP") else percent)
-    rate = learning_rate(schedule, percent)
-    return rate / schedule.learning_rate if solver == "ADADELTA" else rate
 
 
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:

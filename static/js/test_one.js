@@ -110,3 +110,9 @@ export function addSnapshot(el, epoch) {
   role(el, "no-snapshots").hidden = true;
   for (const control of [select, role(el, "submit")]) control.disabled = false;
 }
+
+/** Snapshots are gone. Where the chosen one is among them, the newest is chosen. */
+export function removeSnapshots(el, epochs) {
+  const select = role(el, "snapshots");
+  for (const option of [...select.options]) if (epochs.includes(Number(option.value))) option.remove();
+}

@@ -20,6 +20,7 @@ from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import SCHEMA, Store
+from jobs.training.snapshot_files import of_epoch
 from tests.conftest import until, wait_for_job
 from tests.crash.conftest import long_job, short_job, start_long_job, wait_for
 from tests.web.conftest import Site
@@ -258,7 +259,7 @@ def test_a_data_directory_of_the_first_version_opens(data_dir: Path, serve: Serv
             **{key: content[key] for key in ("epoch", "position", "model", "optimizer", "schedule", "seed")},
         }
         torch.save(old | {"random_state": {"cpu": content["random_state"]["cpu"], "gpus": []}}, folder.snapshot(epoch))
-        folder.snapshot_manifest(epoch).unlink()
+        of_epoch(folder, epoch).manifest_path.unlink()
     site = serve(data_dir)
     after = {row["id"]: row for row in listed(site)}
     assert [after[row["id"]]["name"] for row in before] == [row["name"] for row in before]

@@ -29,6 +29,8 @@ KILLS = 20
 EPOCHS = 30
 # A second or two of steps, with a snapshot and a validation every few of them.
 OPTIONS = {"custom_network": NETWORK, "crop_size": 20, "use_mean": "pixel", "train_epochs": 60, "batch_size": 4}
+# Snapshots in the middle of epochs, and only the last ones stay.
+MANY_SNAPSHOTS = {"snapshot_interval": 2, "snapshot_minutes": 0.0005, "keep_snapshots": "last"}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def kill_after(job: WorkerJob, worker: ForkedWorker, steps: int, seconds: float)
 def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path: Path, launcher: Launcher) -> None:
     for name in ("whole", "killed"):
         make_dataset(tmp_path / name)
-    whole, killed = (model_job(tmp_path / name, **OPTIONS) for name in ("whole", "killed"))
+    whole, killed = (model_job(tmp_path / name, **OPTIONS, **MANY_SNAPSHOTS) for name in ("whole", "killed"))
     assert start(launcher, whole).wait() == 0
     chance = random.Random(5)
     kills = sum(
@@ -77,6 +79,7 @@ def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path
     resumed = [event["step"] for event in events_of(killed, "resumed")]
     assert resumed == sorted(resumed)
     assert resumed[-1] > 0
+    assert any(step % 24 for step in resumed), "it went on in the middle of an epoch, too"
     assert weights(killed, 60) == weights(whole, 60)
     assert told(killed) == told(whole)
     frames = [event["frame"] for event in events_of(killed, "frame")]

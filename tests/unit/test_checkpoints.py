@@ -16,7 +16,7 @@ from torch import nn
 from jobs.errors import UserError
 from jobs.folder import JobFolder
 from jobs.training.checkpoints import Position, load_snapshot, save_snapshot, set_random_state
-from jobs.training.snapshot_files import newest_good_snapshot, newest_step, write_snapshot
+from jobs.training.snapshot_files import newest_good_snapshot, newest_step, of_epoch, write_snapshot
 from jobs.training.solvers import make_optimizer
 
 
@@ -25,18 +25,19 @@ def folder(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path)
 
 
-def save(folder: JobFolder, step: int = 14) -> tuple[nn.Module, str]:
+def save(folder: JobFolder, step: int = 14) -> nn.Module:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     optimizer = make_optimizer("SGD", model.parameters(), 0.1)
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    return model, save_snapshot(folder, model, optimizer, Position(step, 10, 30), {"lr_policy": "step"}, seed=5)
+    position = Position(step, 10, 30)
+    save_snapshot(of_epoch(folder, position.epoch), model, optimizer, position, {"lr_policy": "step"}, seed=5)
+    return model
 
 
 def test_snapshot_holds_all_that_a_training_is(folder):
-    model, file = save(folder)
-    assert file == "snapshots/snapshot_2.pt"
+    model = save(folder)
     assert folder.snapshot_epochs() == [2]
     drawn = [torch.rand(1).item(), random.random(), np.random.random(), np.random.randn()]
     content = load_snapshot(folder, 2)
@@ -81,7 +82,7 @@ def test_code_in_a_snapshot_is_not_run(folder, monkeypatch, tmp_path):
     save(folder)
     content = io.BytesIO()
     torch.save({"model": Bomb()}, content)
-    write_snapshot(folder, 2, 14, content.getvalue())
+    write_snapshot(of_epoch(folder, 2), content.getvalue(), 14)
     with pytest.raises(UserError, match="cannot be read"):
         load_snapshot(folder, 2)
     folder.snapshot(3).write_bytes(pickle.dumps(Bomb()))
@@ -114,24 +115,22 @@ def test_a_damaged_snapshot_is_passed_over_with_a_warning(
     save(folder, 14)
     save(folder, 23)
     newest = newest_good_snapshot(folder)
-    assert newest.manifest is not None
-    assert (newest.manifest.epoch, newest.manifest.step, newest.damaged) == (3, 23, {})
+    assert (newest.snapshot, newest.damaged, newest_step(folder)) == (of_epoch(folder, 3), {}, 23)
     damage(folder.snapshots / file)
     newest = newest_good_snapshot(folder)
-    assert newest.manifest is not None
-    assert (newest.manifest.epoch, newest.manifest.step) == (2, 14)
-    assert list(newest.damaged) == [3]
-    assert newest.damaged[3].startswith(f"The snapshot of epoch 3 is damaged: {words}")
+    assert newest.snapshot == of_epoch(folder, 2)
+    assert list(newest.damaged) == [of_epoch(folder, 3)]
+    assert newest.damaged[of_epoch(folder, 3)].startswith(f"The snapshot of epoch 3 is damaged: {words}")
 
 
 def test_without_a_good_snapshot_there_is_none_to_go_on_from(folder: JobFolder) -> None:
-    assert newest_good_snapshot(folder).manifest is None
+    assert newest_good_snapshot(folder).snapshot is None
     save(folder)
     assert newest_step(folder) == 14
     truncate(folder.snapshot(2))
     newest = newest_good_snapshot(folder)
-    assert newest.manifest is None
-    assert list(newest.damaged) == [2]
+    assert newest.snapshot is None
+    assert list(newest.damaged) == [of_epoch(folder, 2)]
 
 
 def test_one_flipped_bit_of_the_weights_is_seen_when_a_snapshot_is_loaded(folder: JobFolder) -> None:
@@ -143,5 +142,5 @@ def test_one_flipped_bit_of_the_weights_is_seen_when_a_snapshot_is_loaded(folder
 
 def test_a_snapshot_of_an_older_version_has_no_manifest_and_can_be_tested(folder: JobFolder) -> None:
     save(folder)
-    folder.snapshot_manifest(2).unlink()
+    of_epoch(folder, 2).manifest_path.unlink()
     assert load_snapshot(folder, 2)["seed"] == 5

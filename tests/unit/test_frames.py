@@ -27,6 +27,7 @@ from jobs.training.data import Preparation, ResidentImages
 from jobs.training.frames import Budget, Frames
 from jobs.training.job import open_data, train
 from jobs.training.pinned import PinnedImage
+from jobs.training.plan import Plan
 from jobs.training.probes import Probes
 from jobs.worker import WorkerJob
 from tests.conftest import until
@@ -251,7 +252,7 @@ class Stage:
         self._steps = 0
         network = build_network(SEED, NetworkParams((1, 28, 28)))
         data, facts = open_data(dataset, "train", CPU), dataset.read_dataset()
-        options = self.job, self.job.spec, network, Preparation(), nullcontext, data, dataset, facts, CPU
+        options = self.job, Plan(self.job.spec), network, Preparation(), nullcontext, data, dataset, facts, CPU
         self.frames = Frames(*options, clock=lambda: self.now)
 
     def pass_by(self, seconds: float) -> None:

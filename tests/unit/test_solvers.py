@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from jobs.models.generic_image import LearningRateSchedule
-from jobs.training.solvers import SOLVERS, make_optimizer, solver_learning_rate
+from jobs.training.schedules import solver_learning_rate
+from jobs.training.solvers import SOLVERS, make_optimizer
 
 
 def parameter() -> nn.Parameter:

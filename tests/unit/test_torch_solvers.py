@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from jobs.models.generic_image import Framework, LearningRateSchedule, Solver
 from jobs.networks.contract import Network
-from jobs.training.solvers import SOLVERS, make_optimizer, set_learning_rate, solver_learning_rate
+from jobs.training.schedules import solver_learning_rate
+from jobs.training.solvers import SOLVERS, make_optimizer, set_learning_rate
 from jobs.training.step import EagerStep, StepWatch, precision_of
 
 Vector = NDArray[np.float64]

@@ -8,7 +8,7 @@ import { followJob } from "../live.js";
 import { liveLayers } from "../live_layers.js";
 import { lossCurves } from "../loss_curves.js";
 import { get } from "../requests.js";
-import { addSnapshot } from "../test_one.js";
+import { addSnapshot, removeSnapshots } from "../test_one.js";
 
 export function mount(page) {
   const status = jobStatus(page);
@@ -26,6 +26,7 @@ export function mount(page) {
       showSnapshot(page, event.epoch);
       showSize();
     },
+    snapshots_removed: (event) => dropSnapshots(page, event.epochs),
     train: curves.addTraining,
     validation: curves.addValidation,
     progress: pace.goOn,
@@ -119,6 +120,14 @@ function showSnapshot(page, epoch) {
   if (!known) list.prepend(h("span", null, epoch));
   setText(role(page, "snapshot-count"), list.children.length);
   addSnapshot(page.querySelector('[data-mount="test-one"]'), epoch);
+}
+
+/** Snapshots that the form does not ask to keep any more. */
+function dropSnapshots(page, epochs) {
+  const list = role(page, "snapshot-list");
+  for (const item of [...list.children]) if (epochs.includes(Number(item.textContent))) item.remove();
+  setText(role(page, "snapshot-count"), list.children.length);
+  removeSnapshots(page.querySelector('[data-mount="test-one"]'), epochs);
 }
 
 async function showFolderSize(page) {

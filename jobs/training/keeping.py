@@ -1,0 +1,86 @@
+"""When a training keeps a snapshot, and which of the older ones it keeps."""
+
+import time
+from collections.abc import Callable
+
+from torch import nn
+from torch.optim import Optimizer
+
+from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.training.checkpoints import Position, WithinEpoch, save_snapshot
+from jobs.training.resuming import tell_of_snapshot
+from jobs.training.snapshot_files import SnapshotFile, newest_step, of_epoch, passing, superfluous
+from jobs.worker import WorkerJob
+
+
+class SnapshotKeeper:
+    """Writes a training's snapshots, and removes those that its form does not ask to keep."""
+
+    def __init__(
+        self,
+        job: WorkerJob,
+        spec: GenericImageModelSpec,
+        model: nn.Module,
+        optimizer: Optimizer,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._job = job
+        self._spec = spec
+        self._model = model
+        self._optimizer = optimizer
+        self._seed = seed
+        self._clock = clock
+        self._interval = float("inf") if spec.snapshot_minutes is None else 60 * spec.snapshot_minutes
+        self._due_at = clock() + self._interval
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last snapshot is so long ago that one between those of epochs is asked for."""
+        return self._clock() >= self._due_at
+
+    def keep_epoch(self, position: Position, within_epoch: WithinEpoch, validation_loss: float | None = None) -> None:
+        """Keep a snapshot of the epoch, which can be tested."""
+        snapshot = of_epoch(self._job.folder, position.epoch)
+        self._save(snapshot, position, within_epoch, validation_loss)
+        tell_of_snapshot(self._job, snapshot, position)
+        self._remove_superfluous()
+
+    def keep_passing(self, position: Position, within_epoch: WithinEpoch) -> None:
+        """Keep one for who goes on after a crash, if there is none of this step."""
+        self._due_at = self._clock() + self._interval
+        if position.step > newest_step(self._job.folder):
+            self._save(passing(self._job.folder, position.epoch, position.step), position, within_epoch)
+            self._remove_superfluous()
+
+    def keep_stopped(self, position: Position, within_epoch: WithinEpoch) -> None:
+        """Keep what was learnt when the training stops, if any step was made since the last snapshot."""
+        if position.step > newest_step(self._job.folder):
+            self.keep_epoch(position, within_epoch)
+
+    def _save(
+        self,
+        snapshot: SnapshotFile,
+        position: Position,
+        within_epoch: WithinEpoch,
+        validation_loss: float | None = None,
+    ) -> None:
+        schedule = self._spec.model_dump(include=set(LearningRateSchedule.model_fields) - {"kind"})
+
+        def save() -> None:
+            # What was told up to here must not be lost where the snapshot is not.
+            self._job.events.sync()
+            save_snapshot(
+                snapshot, self._model, self._optimizer, position, schedule, self._seed, within_epoch, validation_loss
+            )
+
+        self._job.when_there_is_room(save, f"the {snapshot.name}")
+        self._due_at = self._clock() + self._interval
+
+    def _remove_superfluous(self) -> None:
+        doomed = superfluous(self._job.folder, self._spec.keep_snapshots, self._spec.keep_last)
+        # Told first: nobody is to be offered what is not there any more.
+        if epochs := sorted(snapshot.epoch for snapshot in doomed if snapshot.step is None):
+            self._job.events.write("snapshots_removed", epochs=epochs)
+        for snapshot in doomed:
+            snapshot.remove()

@@ -1,0 +1,76 @@
+"""How long a training is and at which learning rate: what its form asked for, and what was added when it had ended.
+
+Free of torch: the server keeps what is added.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from pydantic import Field
+
+from jobs.folder import JobFolder, write_json
+from jobs.models.generic_image import GenericImageModelSpec
+from jobs.specs import FormFields, OptionalFloat
+from jobs.training.schedules import solver_learning_rate
+
+
+class Extension(FormFields):
+    """Epochs that a training goes on for after its end. Their learning rate is one: that of the last step, or another."""
+
+    epochs: int = Field(ge=1, le=1_000_000, title="More epochs")
+    learning_rate: OptionalFloat = Field(None, gt=0, allow_inf_nan=False, title="Learning rate")
+
+
+def read_extensions(folder: JobFolder) -> tuple[Extension, ...]:
+    if not folder.extensions.exists():
+        return ()
+    return tuple(Extension.model_validate(values) for values in json.loads(folder.extensions.read_text()))
+
+
+def write_extensions(folder: JobFolder, extensions: tuple[Extension, ...]) -> None:
+    write_json(folder.extensions, [extension.model_dump() for extension in extensions])
+
+
+def ends(train_epochs: int, extensions: tuple[Extension, ...]) -> list[int]:
+    """The last epoch of the training as it was asked for, and that of each extension."""
+    return list(accumulate([train_epochs, *(extension.epochs for extension in extensions)]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training's epochs, from the first to the last that was asked for until now."""
+
+    spec: GenericImageModelSpec
+    extensions: tuple[Extension, ...] = ()
+
+    @cached_property
+    def ends(self) -> list[int]:
+        return ends(self.spec.train_epochs, self.extensions)
+
+    @property
+    def epochs(self) -> int:
+        return self.ends[-1]
+
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """What the solver gets after so many steps. The schedule of the form is over the epochs of the form."""
+        spec = self.spec
+        planned = spec.train_epochs * steps_per_epoch
+        percent = 100 * min(step, planned - 1) / planned
+        rate = solver_learning_rate(spec.solver_type, spec, percent, spec.framework)
+        for extension, begin in zip(self.extensions, self.ends, strict=False):
+            if step >= begin * steps_per_epoch and extension.learning_rate is not None:
+                rate = extension.learning_rate
+        return rate
+
+    def at_end(self, epoch: int) -> tuple[bool, bool]:
+        """Whether this epoch ends with a validation, and with a snapshot."""
+        is_last = epoch in self.ends
+        spec = self.spec
+        return _is_due(epoch, spec.val_interval, is_last), _is_due(epoch, spec.snapshot_interval, is_last) or is_last
+
+
+def _is_due(epoch: int, interval: int, is_last: bool) -> bool:
+    """Whether this epoch ends with it. 0 is never."""
+    return interval > 0 and (epoch % interval == 0 or is_last)
