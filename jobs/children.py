@@ -1,4 +1,4 @@
-"""Starts children, each in its own session; the next one that needs torch waits ready with it."""
+"""Starts children, each in its own session and confined; the next one that needs torch waits ready with it."""
 
 import json
 import logging
@@ -7,19 +7,23 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+from jobs.containment.confinement import Confinement, Needs, Policy
 
 log = logging.getLogger(__name__)
 
 # Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
 SECONDS_BEFORE_NEXT_SPARE = 3.0
-SPARE_LOG = "spare-"
-# What a spare says when it has imported everything.
+# What a prepared child says when it has imported everything, and every child when it is confined and begins.
 READY = b"ready"
-# Of what a spare said, so much belongs in an error: where a fault was, and which.
+TAKEN = b"taken"
+# Of what a child said before it began, so much belongs in an error: where a fault was, and which.
 LAST_LINES = 3
 
 # What of the server's environment a child may see: what finds programs, libraries and GPUs, and no secrets.
@@ -30,7 +34,10 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "
 def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
     """The environment of a child that keeps its caches in `scratch` and may use `device` ("cpu" or "gpu N")."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    environment |= {"HOME": str(scratch), "MPLCONFIGDIR": str(scratch / ".cache"), "PYTHONUNBUFFERED": "1"}
+    environment |= {"HOME": str(scratch), "TMPDIR": str(scratch), "MPLCONFIGDIR": str(scratch / ".cache")}
+    environment["PYTHONUNBUFFERED"] = "1"
+    # NumPy computes little here, and the threads that it would make before a child is confined would not be.
+    environment["OPENBLAS_NUM_THREADS"] = "1"
     # Whatever the machine's language: a name or a user's print that it cannot write must not end the child.
     environment["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     if device is not None:
@@ -50,7 +57,7 @@ def signal_group(pid: int, number: signal.Signals) -> None:
 
 @dataclass(frozen=True)
 class Order:
-    """What a child is to do: call `main(arguments)` of a module, in this folder and environment.
+    """What a child is to do: call `main(arguments)` of a module, in this folder and environment, and with what it `needs`.
 
     The numbers that the `kept` descriptors have in the child are added to its arguments.
     """
@@ -60,106 +67,94 @@ class Order:
     folder: Path
     environment: dict[str, str]
     kept: tuple[int, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+    wants_torch: bool = True
 
-    def as_json(self) -> bytes:
+    def as_json(self, policy: Policy) -> bytes:
         order = {"module": self.module, "arguments": self.arguments, "environment": self.environment}
-        return json.dumps(order | {"folder": str(self.folder)}).encode()
+        confinement = Confinement(policy, self.needs).as_json()
+        return json.dumps(order | {"folder": str(self.folder), "confinement": confinement}).encode()
 
 
 class ChildProcess(subprocess.Popen[bytes]):
-    """A process with an order. `said_as_spare` is its log until it takes that, if it waited as a spare."""
+    """A process, the line on which its order comes to it, and what it `said` until it had taken that."""
 
-    said_as_spare: Path | None = None
-
-    def words_before_order(self) -> str | None:
-        """What it said last, if it ended as a spare that had not yet taken its order; else None."""
-        # It removes this log when it takes the order.
-        if self.said_as_spare is None or not self.said_as_spare.exists():
-            return None
-        lines = self.said_as_spare.read_text(errors="replace").split("\n")
-        return " ".join([line.strip() for line in lines if line.strip()][-LAST_LINES:])
-
-
-@dataclass(frozen=True)
-class Spare:
-    """A process that waits for its order, and the line on which that comes."""
-
-    process: ChildProcess
-    orders: socket.socket
+    def __init__(self, environment: dict[str, str], folder: Path, prepared: bool) -> None:
+        """A process that waits for its order; a `prepared` one imports torch first."""
+        self._orders, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._has_begun = False
+        # In memory: it must be there on a full disk, too.
+        self._said: BinaryIO = os.fdopen(os.memfd_create("said before the order"), "w+b")
+        command = [sys.executable, "-P", "-m", "jobs.child", str(its.fileno()), *(["--prepared"] if prepared else [])]
+        with its:
+            super().__init__(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+                cwd=folder,
+                env=environment,
+                pass_fds=[its.fileno()],
+                start_new_session=True,
+            )
 
     def is_importing(self) -> bool:
-        """Whether it cannot take an order yet. It imports in idle time, which may last while a training is at work."""
+        """Whether a prepared one cannot take an order yet. It imports in idle time, which may last while a training is
+        at work."""
         try:
-            self.orders.recv(len(READY), socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            self._orders.recv(len(READY), socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:
             return True
+        except OSError:
+            # It is gone with something unsaid.
+            return False
         # It is ready, or gone.
         return False
 
-    def take(self, order: Order, streams: tuple[int, int, int]) -> ChildProcess | None:
-        """The process with this order; None when it has died meanwhile."""
-        with self.orders:
-            if self.process.poll() is None:
-                try:
-                    # A line with something unread on it is broken off when it is closed, and the order with it.
-                    self.orders.recv(len(READY))
-                    socket.send_fds(self.orders, [order.as_json()], [*streams, *order.kept])
-                except OSError:
-                    signal_group(self.process.pid, signal.SIGKILL)
-                    self.process.wait()
-                else:
-                    return self.process
-        log.warning(
-            "The spare process was gone (%s). It said last: %s",
-            self.process.returncode,
-            self.process.words_before_order(),
-        )
-        return None
+    def give(self, order: bytes, descriptors: Sequence[int]) -> None:
+        """Its order, its standard streams, and what is kept for it. OSError where it is gone."""
+        with suppress(BlockingIOError):
+            # A line with something unread on it is broken off when it is closed, and the order with it.
+            self._orders.recv(len(READY), socket.MSG_DONTWAIT)
+        socket.send_fds(self._orders, [order], descriptors)
+
+    def words_before_order(self) -> str | None:
+        """What it said last, if it ended before it had begun with its order; else None."""
+        if not self._has_begun:
+            with suppress(OSError):
+                self._has_begun = self._orders.recv(len(TAKEN), socket.MSG_DONTWAIT) == TAKEN
+        if self._has_begun:
+            return None
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").split("\n")
+        return " ".join([line.strip() for line in lines if line.strip()][-LAST_LINES:])
 
     def end(self) -> None:
-        self.orders.close()
-        signal_group(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.process.said_as_spare is not None:
-            self.process.said_as_spare.unlink(missing_ok=True)
-
-
-def start_spare(scratch: Path) -> Spare:
-    """A process that imports torch and then waits for its order. Until it has that, `scratch` is its home."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        descriptor, said = tempfile.mkstemp(".log", SPARE_LOG, scratch)
-        with its, os.fdopen(descriptor, "wb") as log, Path(os.devnull).open("rb") as nothing:
-            order = Order("jobs.spare", (said,), scratch, child_environment(scratch, None), (its.fileno(),))
-            process = start_process(order, nothing.fileno(), log.fileno(), log.fileno())
-    except OSError:
-        ours.close()
-        raise
-    process.said_as_spare = Path(said)
-    return Spare(process, ours)
+        self._orders.close()
+        signal_group(self.pid, signal.SIGKILL)
+        self.wait()
 
 
 class Launcher:
-    """Starts children. One process waits with torch imported and nothing loaded, and becomes the next child that needs it.
+    """Starts children, all confined by the same policy. One process waits with torch imported and nothing loaded, and
+    becomes the next child that needs it.
 
-    It knows no job until it gets its order, and does that one only. `stdin`, `stdout` and `stderr` are descriptors.
+    It knows no job until it gets its order, and does that one only. Its home until then is `scratch`; without one no
+    process waits. `stdin`, `stdout` and `stderr` are descriptors.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path | None = None, policy: Policy | None = None) -> None:
         self._scratch = scratch
+        self._policy = policy or Policy()
         self._lock = threading.Lock()
-        self._spare: Spare | None = None
+        self._spare: ChildProcess | None = None
         self._next: threading.Timer | None = None
         self._closed = False
-        # What the spares of an earlier server left: those that took their orders have removed theirs.
-        for left in scratch.glob(f"{SPARE_LOG}*.log"):
-            left.unlink(missing_ok=True)
 
     def prepare(self, seconds: float = 0.0) -> None:
         """Start a spare after so many seconds, if none waits by then."""
         with self._lock:
-            if self._closed or self._next is not None:
+            if self._closed or self._scratch is None or self._next is not None:
                 return
             self._next = threading.Timer(seconds, self._start_spare)
             self._next.daemon = True
@@ -168,25 +163,37 @@ class Launcher:
     def _start_spare(self) -> None:
         with self._lock:
             self._next = None
-            if self._closed or self._spare is not None:
+            if self._closed or self._scratch is None or self._spare is not None:
                 return
             try:
-                self._spare = start_spare(self._scratch)
+                self._scratch.mkdir(parents=True, exist_ok=True)
+                environment = child_environment(self._scratch, None)
+                self._spare = ChildProcess(environment, self._scratch, prepared=True)
             except OSError:
                 # No spare, no harm: the next child starts from nothing.
                 log.exception("No spare process could be started.")
 
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
-        """The child at work on this order: the spare if one is ready, else a new process."""
+        """The child at work on this order: the spare if one is ready and of use, else a new process."""
+        message, descriptors = order.as_json(self._policy), [stdin, stdout, stderr, *order.kept]
+        if order.wants_torch:
+            spare = self._take_spare()
+            self.prepare(SECONDS_BEFORE_NEXT_SPARE)
+            if spare is not None and _has_taken(spare, message, descriptors):
+                return spare
+        process = ChildProcess(order.environment, order.folder, prepared=False)
+        # One that is gone already has said why.
+        with suppress(OSError):
+            process.give(message, descriptors)
+        return process
+
+    def _take_spare(self) -> ChildProcess | None:
         with self._lock:
             spare = self._spare
             if spare is not None and spare.is_importing():
-                spare = None
-            else:
-                self._spare = None
-        process = None if spare is None else spare.take(order, (stdin, stdout, stderr))
-        self.prepare(SECONDS_BEFORE_NEXT_SPARE)
-        return process or start_process(order, stdin, stdout, stderr)
+                return None
+            self._spare = None
+        return spare
 
     def close(self) -> None:
         """End the spare. What it had become before is no spare any more and goes on."""
@@ -199,15 +206,14 @@ class Launcher:
             spare.end()
 
 
-def start_process(order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
-    """A new process for this order."""
-    return ChildProcess(
-        [sys.executable, "-P", "-m", order.module, *order.arguments, *map(str, order.kept)],
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=order.folder,
-        env=order.environment,
-        pass_fds=order.kept,
-        start_new_session=True,
-    )
+def _has_taken(spare: ChildProcess, message: bytes, descriptors: Sequence[int]) -> bool:
+    """Whether the spare got the order. One that has died meanwhile does not."""
+    if spare.poll() is None:
+        try:
+            spare.give(message, descriptors)
+        except OSError:
+            spare.end()
+        else:
+            return True
+    log.warning("The spare process was gone (%s). It said last: %s", spare.returncode, spare.words_before_order())
+    return False

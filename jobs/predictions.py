@@ -2,13 +2,17 @@
 
 import logging
 import secrets
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jobs.children import Launcher
-from jobs.errors import BadNetwork, ChildEnded, LayerscopeError, UserError
+from jobs.errors import BadImage, BadNetwork, ChildEnded, LayerscopeError, UserError
 from jobs.folder import JobFolder
 from jobs.processes import LineProcess
 
@@ -25,13 +29,42 @@ LOG_TAIL_BYTES = 4000
 
 
 class WarmPredictor:
-    """A predictor process and the turn to speak to it."""
+    """A predictor process, the turn to speak to it, and its scratch folder, all that it may write.
+
+    It runs the model's network, which is to see no other picture of the server's than those that it is asked about.
+    """
 
     def __init__(self, launcher: Launcher, model: JobFolder, dataset: JobFolder) -> None:
         self.turn = threading.Lock()
-        with (model.path / "predictor.log").open("ab") as log:
-            arguments = [str(model.path), str(dataset.path)]
-            self.process = LineProcess(launcher, "jobs.predictor", arguments, model.path, log)
+        self._folder = tempfile.TemporaryDirectory(prefix="layerscope-predictor-")
+        scratch, self._pictures = Path(self._folder.name) / "scratch", Path(self._folder.name) / "pictures"
+        try:
+            scratch.mkdir()
+            self._pictures.mkdir()
+            with (model.path / "predictor.log").open("ab") as log:
+                arguments = [str(model.path), str(dataset.path)]
+                reads = [model.path, dataset.path, self._pictures]
+                self.process = LineProcess(launcher, "jobs.predictor", arguments, scratch, log, reads)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    @contextmanager
+    def copy_of(self, image: Path) -> Iterator[Path]:
+        """The picture where the process may read it."""
+        copy = self._pictures / "picture"
+        try:
+            try:
+                shutil.copyfile(image, copy)
+            except OSError as error:
+                raise BadImage(f"The file cannot be read: {error.strerror or error}.") from error
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        self.process.end()
+        self._folder.cleanup()
 
 
 class Predictions:
@@ -45,40 +78,41 @@ class Predictions:
     def predict(self, model: JobFolder, dataset: JobFolder, *, epoch: int, image: Path, show_visualizations: bool,
                 colormap: str) -> dict[str, Any]:  # fmt: skip
         """What the model of snapshot `epoch` makes of the picture. Raises the error that the predictor met."""
-        request = {
-            "epoch": epoch,
-            "image": str(image),
-            "show_visualizations": show_visualizations,
-            "colormap": colormap,
-        }
+        request = {"epoch": epoch, "show_visualizations": show_visualizations, "colormap": colormap}
         answer = None
         while answer is None:
-            answer = self._ask_in_turn(self._predictor(model, dataset), model.id, request)
+            answer = self._ask_in_turn(self._predictor(model, dataset), model.id, request, image)
         raise_error_of(answer)
         prediction: dict[str, Any] = answer["prediction"]
         return prediction
 
-    def _ask_in_turn(self, warm: WarmPredictor, model_id: str, request: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask_in_turn(
+        self, warm: WarmPredictor, model_id: str, request: dict[str, Any], image: Path
+    ) -> dict[str, Any] | None:
         """The predictor's answer; None when it had ended, to make room for another, before it was our turn."""
         with warm.turn:
             if not warm.process.alive:
                 return None
-            try:
-                return _ask(warm.process, request, ANSWER_SECONDS)
-            except LayerscopeError:
-                self._discard(model_id, warm)
-                raise
+            with warm.copy_of(image) as copy:
+                try:
+                    return _ask(warm.process, {**request, "image": str(copy)}, ANSWER_SECONDS)
+                except LayerscopeError:
+                    self._discard(model_id, warm)
+                    raise
 
     def _predictor(self, model: JobFolder, dataset: JobFolder) -> WarmPredictor:
         with self._lock:
             warm = self._warm.get(model.id)
-            if warm is None or not warm.process.alive:
+            if warm is not None and not warm.process.alive:
+                warm.end()
+                warm = None
+            if warm is None:
                 warm = self._warm[model.id] = WarmPredictor(self._launcher, model, dataset)
             self._warm.move_to_end(model.id)
             surplus = [self._warm.popitem(last=False)[1] for _ in range(len(self._warm) - WARM_PREDICTORS)]
         for old in surplus:
             with old.turn:
-                old.process.end()
+                old.end()
         return warm
 
     def forget(self, model_id: str) -> None:
@@ -93,7 +127,7 @@ class Predictions:
         with self._lock:
             if self._warm.get(model_id) is warm:
                 del self._warm[model_id]
-        warm.process.end()
+        warm.end()
 
     def close(self) -> None:
         for model_id in list(self._warm):
@@ -115,7 +149,8 @@ class NetworkChecks:
         """
         # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
         with (scratch / "check.log").open("w+b") as said:
-            process = LineProcess(self._launcher, "jobs.network_check", [], scratch, said)
+            weights = [Path(request["pretrained_model"])] if request.get("pretrained_model") else []
+            process = LineProcess(self._launcher, "jobs.network_check", [], scratch, said, weights)
             # Without a name of its own it is nobody's to end.
             name = name or secrets.token_hex()
             with self._lock:

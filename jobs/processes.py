@@ -10,37 +10,68 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group, start_process
+from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
+from jobs.containment.confinement import Needs
 from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
-from jobs.specs import EVERYWHERE, ServerPaths
+from jobs.registry import job_kind
+from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
+
+# A snapshot, or a log that nobody cuts; a database of pictures; and what a network prints that is only tried.
+LARGEST_FILE_BYTES = 64 * 2**30
+LARGEST_DATABASE_BYTES = 2**44
+LARGEST_SCRATCH_BYTES = 2**28
 
 
 def start_worker(
     folder: JobFolder,
-    device: str | None,
-    launcher: Launcher | None = None,
+    spec: JobSpec,
+    device: str,
+    launcher: Launcher,
     ending_before: str | None = None,
     paths: ServerPaths = EVERYWHERE,
 ) -> ChildProcess:
     """Start the worker of a job. It inherits the job's lock, so that there is no moment in which nobody holds it.
 
-    It is told how the worker before it ended, if that was a crash, and where what its spec names must lie.
-
-    `launcher` may have a process with torch ready, for jobs that need it. Raises EnvironmentFault when another worker
-    holds the lock, or when no process can be started.
+    It is told how the worker before it ended, if that was a crash, and where what its spec names must lie. Raises
+    EnvironmentFault when another worker holds the lock, or when no process can be started.
     """
     lock = take_lock(folder.lock)
     if lock is None:
         raise EnvironmentFault("Another worker is still at work on this job.")
-    start = start_process if launcher is None else launcher.start
     with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
         environment = child_environment(folder.path, device)
         after = (f"--after={ending_before}",) if ending_before else ()
         roots = tuple(f"--data-root={root}" for root in paths.roots)
-        order = Order("jobs.worker", (*after, *roots, str(folder.path)), folder.path, environment, (lock.fileno(),))
-        return start(order, nothing.fileno(), log.fileno(), log.fileno())
+        order = Order(
+            "jobs.worker",
+            (*after, *roots, str(folder.path)),
+            folder.path,
+            environment,
+            (lock.fileno(),),
+            needs_of_worker(folder, spec, device, paths),
+            # A dataset job needs no torch, and starts faster without it.
+            wants_torch=job_kind(spec.kind).family == "model",
+        )
+        return launcher.start(order, nothing.fileno(), log.fileno(), log.fileno())
+
+
+def needs_of_worker(folder: JobFolder, spec: JobSpec, device: str, paths: ServerPaths) -> Needs:
+    """What the worker of a job uses: its own folder, that of the dataset it learns from, and what its form names.
+
+    Pictures may be links to other places of which forms may speak.
+    """
+    kind, jobs_dir = job_kind(spec.kind), folder.path.parent
+    parent = spec.parent_id(jobs_dir)
+    return Needs(
+        reads=[*spec.paths(), *([jobs_dir / parent] if parent else [])],
+        writes=[folder.path],
+        roots=paths.roots if kind.family == "dataset" else (),
+        starts_processes=kind.starts_processes,
+        gpu=device.startswith("gpu"),
+        largest_file=LARGEST_DATABASE_BYTES if kind.family == "dataset" else LARGEST_FILE_BYTES,
+    )
 
 
 def out_of_memory_kills() -> int:
@@ -62,7 +93,8 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool, words_befor
         return "The worker ended without a word while the server was away. Its log has what it said last."
     if killed_for_memory and returncode == -signal.SIGKILL:
         return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
-    if words_before_order is not None:
+    # Who is killed without a word had the same fate before as later.
+    if words_before_order or (words_before_order is not None and returncode >= 0):
         how = f"status {returncode}" if returncode >= 0 else f"signal {-returncode}"
         return (
             f"Its process ended with {how} before it had begun with the work. Try it again. "
@@ -96,10 +128,18 @@ class LineProcess:
     """
 
     def __init__(
-        self, launcher: Launcher, module: str, arguments: Sequence[str], scratch: Path, log: IO[bytes]
+        self,
+        launcher: Launcher,
+        module: str,
+        arguments: Sequence[str],
+        scratch: Path,
+        log: IO[bytes],
+        reads: Sequence[Path] = (),
     ) -> None:
+        """It has `scratch` for its files, and may read `reads`."""
         self._out_of_memory_kills = out_of_memory_kills()
-        order = Order(module, tuple(arguments), scratch, child_environment(scratch, "cpu"))
+        needs = Needs(reads, [scratch], largest_file=LARGEST_SCRATCH_BYTES)
+        order = Order(module, tuple(arguments), scratch, child_environment(scratch, "cpu"), needs=needs)
         its_stdin, requests = os.pipe()
         answers, its_stdout = os.pipe()
         self._requests, self._answer_pipe = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")

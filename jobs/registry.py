@@ -17,6 +17,7 @@ class JobKind:
     calls with its `WorkerJob`; it is imported in the worker only. `feeds` is the kind of model that can learn from a dataset.
     `resumes`: a worker that comes to a job which another left goes on with it from the newest snapshot that is good.
     Else it begins anew, in a folder without what the other made.
+    `starts_processes`: its worker makes copies of itself, which the work of all others has no use for.
     """
 
     id: str
@@ -29,6 +30,7 @@ class JobKind:
     run: str
     feeds: str | None = None
     resumes: bool = False
+    starts_processes: bool = False
 
 
 @cache

@@ -17,7 +17,7 @@ from jobs.errors import FREE_TO_BEGIN, EnvironmentFault, LayerscopeError, NoSuch
 from jobs.events import EventPage, all_events, read_events, that_count
 from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, remove_folder, write_json
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
-from jobs.registry import JobKind, job_kind
+from jobs.registry import JobKind, job_kind, parse_spec
 from jobs.resources import Resources
 from jobs.signs_of_life import SignsOfLife
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
@@ -87,7 +87,7 @@ class Scheduler:
         self._jobs_dir = jobs_dir
         self._store = store
         self._resources = resources
-        self._launcher = launcher
+        self._launcher = launcher or Launcher()
         self._paths = paths
         self._children: dict[str, Child] = {}
         self._remarks: dict[str, str] = {}
@@ -437,10 +437,9 @@ class Scheduler:
         self._forget_remark(job.id)
         running.append(self._store.get(job.id))
         try:
-            # A dataset job needs no torch, and starts faster without it.
-            launcher = self._launcher if job.family == "model" else None
-            process = start_worker(self.folder(job.id), device, launcher, job.cause, self._paths)
-        except (EnvironmentFault, OSError) as error:
+            spec = parse_spec(self.folder(job.id).read_spec())
+            process = start_worker(self.folder(job.id), spec, device, self._launcher, job.cause, self._paths)
+        except (EnvironmentFault, OSError, ValueError, KeyError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
             )
@@ -518,13 +517,13 @@ def _ending(job: JobRecord, child: Child, summary: dict[str, Any]) -> tuple[Stat
 def _was_interrupted(job: JobRecord, child: Child, summary: dict[str, Any]) -> bool:
     """Whether a worker ended that nobody had asked to: by a signal, or with the machine.
 
-    What ended by itself, or had not even begun, would only do so again.
+    What ended by itself would only do so again.
     """
     if job.wish is not None:
         return False
     if outcome := summary.get("outcome"):
         return outcome == "stopped" and summary.get("cause") is None
-    return child.process is None or (child.process.returncode < 0 and child.process.words_before_order() is None)
+    return child.process is None or child.process.returncode < 0
 
 
 def _in_vain(kind: JobKind, step: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 
@@ -43,9 +44,19 @@ class JobSpec(FormFields):
         name: str = getattr(self, self.name_field)
         return name
 
+    def paths(self) -> list[Path]:
+        """The files and folders on the server that the form named: what the job's worker reads beside other jobs."""
+        named = [name for name, field in type(self).model_fields.items() if _is_path(field)]
+        return [Path(value) for name in named if (value := getattr(self, name))]
+
     def parent_id(self, jobs_dir: Path) -> str | None:
         """The job whose result this one reads, and without which it would break; None when it stands alone."""
         return None
+
+
+def _is_path(field: FieldInfo) -> bool:
+    """Whether the form asks here for a path on the server."""
+    return isinstance(field.json_schema_extra, dict) and "path" in field.json_schema_extra
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Flask:
     settings.make_folders()
     store = open_store(settings.database, settings.jobs_dir)
     resources = Resources(tuple(installed_gpus()))
-    launcher = Launcher(settings.spare_dir)
+    launcher = Launcher(settings.spare_dir, settings.containment)
     scheduler = Scheduler(settings.jobs_dir, store, resources, launcher, settings.paths)
     predictions, checks = Predictions(launcher), NetworkChecks(launcher)
     app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from jobs.containment.confinement import Mode, Policy
+from jobs.containment.limits import memory_for_children
 from jobs.specs import ServerPaths
 from webapp.image_url import ImagesOfTheWeb
 
@@ -27,6 +29,9 @@ class Settings:
     data_dir: Path
     data_roots: Sequence[Path] = ()
     allowed_hosts: Sequence[str] = field(default=LOOPBACK_HOSTS)
+    sandbox: Mode = "auto"
+    # Bytes that a child on the CPU may take.
+    memory_limit: int = field(default_factory=memory_for_children)
     # How Test One fetches a picture by its address on the web; None: not at all.
     images_of_the_web: ImagesOfTheWeb | None = None
 
@@ -56,6 +61,11 @@ class Settings:
     @property
     def paths(self) -> ServerPaths:
         return ServerPaths((*self.data_roots, self.data_dir))
+
+    @property
+    def containment(self) -> Policy:
+        """What children may do; of the data directory they get no more than their own job needs."""
+        return Policy(self.sandbox, self.memory_limit, self.data_dir.resolve())
 
     def make_folders(self) -> None:
         for folder in (self.jobs_dir, self.uploads_dir, self.samples_dir):

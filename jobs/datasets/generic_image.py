@@ -97,5 +97,6 @@ KIND = JobKind(
     url="images/generic",
     spec=GenericImageDatasetSpec,
     run="jobs.storage.prebuilt:analyse",
+    starts_processes=True,
     feeds="generic-image-model",
 )

@@ -104,4 +104,5 @@ KIND = JobKind(
     url="images/classification",
     spec=ImageClassificationDatasetSpec,
     run="jobs.storage.classification:create",
+    starts_processes=True,
 )

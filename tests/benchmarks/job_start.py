@@ -6,8 +6,10 @@ import time
 import psutil
 import requests
 
+from jobs.children import Launcher
 from jobs.folder import JobFolder
 from jobs.processes import start_worker
+from jobs.registry import parse_spec
 from tests.benchmarks.bench import Bench, events_of
 from tests.benchmarks.figures import Figure, at_most
 from tests.conftest import until
@@ -45,7 +47,7 @@ def wait_for_spare(server: int) -> None:
     """Until a spare has done its imports and waits."""
 
     def used() -> float:
-        spares = [child for child in psutil.Process(server).children(recursive=True) if "jobs.spare" in child.cmdline()]
+        spares = [child for child in psutil.Process(server).children(recursive=True) if "--prepared" in child.cmdline()]
         return sum(sum(spare.cpu_times()[:2]) for spare in spares)
 
     def rests() -> bool:
@@ -63,8 +65,9 @@ def from_nothing(bench: Bench, form: dict[str, str]) -> float:
     job = JobFolder(known.path.with_name("20250101-000000-c01d"))
     job.path.mkdir()
     shutil.copy(known.spec, job.spec)
+    spec = parse_spec(job.read_spec())
     began = time.monotonic()
-    worker = start_worker(job, "cpu")
+    worker = start_worker(job, spec, "cpu", Launcher())
     until(lambda: events_of(job, "train"), 60, "the first loss")
     seconds = time.monotonic() - began
     worker.wait()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from jobs.children import ChildProcess, Launcher, Order, child_environment
+from jobs.containment.confinement import Policy
 from jobs.folder import JobFolder
 from tests.conftest import until
 
@@ -56,7 +57,7 @@ class ForkingLauncher:
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         reading, writing = os.pipe()
         try:
-            socket.send_fds(self._orders, [order.as_json()], [stdin, stdout, stderr, writing, *order.kept])
+            socket.send_fds(self._orders, [order.as_json(Policy("off"))], [stdin, stdout, stderr, writing, *order.kept])
         finally:
             os.close(writing)
         return cast(ChildProcess, ForkedWorker(int(os.read(reading, 20)), reading))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from jobs.children import Launcher
 from jobs.processes import start_worker
 from tests.conftest import until
 from tests.unit.digits_jobs import curve, events_of, make_dataset, model_job
@@ -17,7 +18,7 @@ def test_a_network_learns_on_the_gpu_and_gives_its_memory_back(tmp_path: Path, s
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=20, batch_size=16, learning_rate=0.02, select_gpu="0", **settings)
     free = torch.cuda.mem_get_info()[0]
-    worker = start_worker(job.folder, "gpu 0")
+    worker = start_worker(job.folder, job.spec, "gpu 0", Launcher())
     assert worker.wait(120) == 0, job.folder.log.read_text()
     (network,) = events_of(job, "network")
     assert network["device"] == "cuda:0"
@@ -35,6 +36,6 @@ def test_graph_and_eager_learn_the_same_on_the_gpu(tmp_path: Path) -> None:
     for is_captured in (True, False):
         job = model_job(tmp_path, train_epochs=4, batch_size=16, cuda_graph=is_captured)
         job.folder.events.unlink(missing_ok=True)
-        assert start_worker(job.folder, "gpu 0").wait(120) == 0
+        assert start_worker(job.folder, job.spec, "gpu 0", Launcher()).wait(120) == 0
         curves.append(torch.tensor(curve(job)))
     assert torch.allclose(*curves, rtol=1e-3)

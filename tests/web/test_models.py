@@ -544,9 +544,10 @@ def test_a_damaged_snapshot_is_named_and_the_others_still_work(site: Site, train
 
 
 def test_a_network_that_misbehaves_in_test_one_breaks_its_own_test_only(
-    site: Site, trained: str, digit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, trained: str, digit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    what = tmp_path / "what"
+    # Where it may read.
+    what = site.folder(site.generic).path / "what"
     text = misbehaving(f"exec(open({str(what)!r}).read())", "not self.training")
     what.write_text("pass")
     job_id = site.done(site.make_model(custom_network=text, learning_rate="1e-9", val_interval="0", train_epochs="1"))
@@ -569,4 +570,5 @@ def test_a_network_that_misbehaves_in_test_one_breaks_its_own_test_only(
     assert status == 500
     assert "no answer within 2 s" in said
     assert tested("pass")[0] == 200
+    what.unlink()
     assert infer(site, trained, image_path=str(digit))[0] == 200

@@ -1,8 +1,8 @@
-"""The process that waits for work with torch imported: `python -P -m jobs.spare LOG DESCRIPTOR OF ITS ORDERS`.
+"""What every child is first: `python -P -m jobs.child DESCRIPTOR OF ITS ORDERS [--prepared]`.
 
-It knows nothing of any job until its order comes, by `jobs.children`, and then is the child that the order asks for.
-It says once that it is ready, and gets no order before. It removes its log when it has taken the order: as long as that is
-there, nothing of the order is done.
+It knows nothing of any job until its order comes, by `jobs.children`. Then it confines itself as the order says, tells that
+it has taken it, and is from then on the child that the order asks for. A prepared one has imported torch before; it
+says once that it is ready, and gets no order before.
 """
 
 import json
@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from jobs.children import READY
+from jobs.children import READY, TAKEN
+from jobs.containment.confinement import Confinement, confine
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SECONDS_TO_BE_HEARD = 10.0
@@ -25,31 +26,34 @@ MOST_DESCRIPTORS = 8
 
 
 def main(arguments: Sequence[str]) -> int:
-    said = Path(arguments[0])
-    with socket.socket(fileno=int(arguments[1])) as orders:
+    with socket.socket(fileno=int(arguments[0])) as orders:
         os.set_inheritable(orders.fileno(), False)
-        # NumPy makes threads, which would keep the policy of the thread that imports it.
-        import_module("numpy")
-        with ThreadPoolExecutor(1, "imports") as imports:
-            imports.submit(_get_ready, orders).result()
+        if "--prepared" in arguments:
+            # NumPy makes threads, which would keep the policy of the thread that imports it.
+            import_module("numpy")
+            with ThreadPoolExecutor(1, "imports") as imports:
+                imports.submit(_import_in_idle_time).result()
+            orders.send(READY)
         message, descriptors, _flags, _address = socket.recv_fds(orders, MOST_BYTES, MOST_DESCRIPTORS)
-    if not message:
-        # The server has gone.
-        said.unlink(missing_ok=True)
-        return 0
-    order = json.loads(message)
-    for number, descriptor in enumerate(descriptors[:3]):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    said.unlink(missing_ok=True)
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    os.chdir(order["folder"])
+        if not message:
+            # The server has gone.
+            return 0
+        order = json.loads(message)
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        os.chdir(order["folder"])
+        confine(Confinement.from_json(order["confinement"]))
+        for number, descriptor in enumerate(descriptors[:3]):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        # Who started it may have gone meanwhile; the work goes on.
+        with suppress(BrokenPipeError):
+            orders.send(TAKEN)
     status: int = import_module(order["module"]).main([*order["arguments"], *map(str, descriptors[3:])])
     return status
 
 
-def _get_ready(orders: socket.socket) -> None:
+def _import_in_idle_time() -> None:
     with _in_idle_time():
         for name in ("jobs.worker", "jobs.network_check", "jobs.predictor", "jobs.training.job"):
             import_module(name)
@@ -57,7 +61,6 @@ def _get_ready(orders: socket.socket) -> None:
 
         # The first optimizer of a process imports torch's compiler, a second's work.
         torch.optim.SGD([torch.zeros(1, requires_grad=True)]).step()
-    orders.send(READY)
 
 
 @contextmanager

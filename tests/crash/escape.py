@@ -1,0 +1,179 @@
+"""A network text that tries to get at everything that is not its own, and says in its error what it could."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+TEXT = """
+import ctypes, json, os, resource, signal, socket, subprocess, sys, threading
+from multiprocessing import shared_memory
+
+known = json.loads(KNOWN)
+libc = ctypes.CDLL(None, use_errno=True)
+attempts = {}
+
+def attempt(function):
+    attempts[function.__name__] = function
+    return function
+
+def must(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return True
+
+@attempt
+def reads_a_file(): return open(known["secret"]).read()
+@attempt
+def reads_another_job(): return open(known["other_job"] + "/worker.log").read()
+@attempt
+def reads_the_database(): return open(known["database"], "rb").read()
+@attempt
+def reads_by_way_of_the_root(): return open("/proc/self/root" + known["secret"]).read()
+@attempt
+def lists_jobs(): return os.listdir(known["jobs"])
+@attempt
+def writes_outside(): return open(known["outside"] + "/new", "w")
+@attempt
+def writes_to_the_dataset(): return open(known["dataset"] + "/dataset.json", "a")
+@attempt
+def writes_over_a_file(): return open(known["victim_file"], "r+")
+@attempt
+def removes_a_file(): return os.unlink(known["outside"] + "/to_remove") or True
+@attempt
+def moves_a_file_in(): return os.rename(known["outside"] + "/to_move", "moved") or True
+@attempt
+def empties_a_file(): return os.truncate(known["victim_file"], 0) or True
+@attempt
+def changes_rights(): return os.chmod(known["victim_file"], 0o777) or True
+@attempt
+def changes_times(): return os.utime(known["victim_file"], (1, 1)) or True
+@attempt
+def makes_a_symbolic_link(): return os.symlink(known["secret"], "link") or True
+@attempt
+def makes_a_hard_link(): return os.link(known["secret"], "hard") or True
+@attempt
+def makes_a_pipe(): return os.mkfifo("pipe") or True
+@attempt
+def makes_a_socket():
+    with socket.socket(socket.AF_UNIX) as listener:
+        return listener.bind("socket") or True
+@attempt
+def reaches_a_service():
+    with socket.create_connection(("127.0.0.1", known["port"]), 2) as connection:
+        return True
+@attempt
+def sends_a_datagram():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        return sender.sendto(b"x", ("127.0.0.1", known["port"]))
+@attempt
+def reaches_a_named_socket():
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect(known["named_socket"]) or True
+@attempt
+def reaches_a_hidden_socket():
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect("\\0" + known["hidden_socket"]) or True
+@attempt
+def sends_from_a_pair():
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        return one.sendto(b"x", known["datagram_socket"])
+@attempt
+def signals_a_process(): return os.kill(known["victim"], signal.SIGCONT) or True
+@attempt
+def signals_its_parent(): return os.kill(os.getppid(), 0) or True
+@attempt
+def signals_a_thread_of_another(): return must(libc.syscall(known["tgkill"], known["victim"], known["victim"], 0))
+@attempt
+def signals_all(): return os.kill(-known["group"], 0) or True
+@attempt
+def signals_by_descriptor(): return signal.pidfd_send_signal(os.pidfd_open(known["victim"]), signal.SIGCONT) or True
+@attempt
+def limits_a_process(): return resource.prlimit(known["victim"], resource.RLIMIT_CORE, (0, 0))
+@attempt
+def slows_a_process(): return os.setpriority(os.PRIO_PROCESS, known["victim"], 5) or True
+@attempt
+def moves_a_process(): return os.sched_setaffinity(known["victim"], [0]) or True
+@attempt
+def reads_an_environment(): return open(f"/proc/{known['victim']}/environ", "rb").read()
+@attempt
+def reads_a_memory(): return open(f"/proc/{known['victim']}/mem", "rb")
+@attempt
+def reads_a_command(): return open(f"/proc/{known['victim']}/cmdline", "rb").read()
+@attempt
+def forks():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return os.waitpid(child, 0)
+@attempt
+def starts_a_program(): return subprocess.run(["true"]).returncode == 0
+@attempt
+def spawns_a_program(): return os.posix_spawn("/bin/true", ["true"], {})
+@attempt
+def becomes_a_program(): os.execv("/nowhere", ["nowhere"])
+@attempt
+def shares_memory():
+    shared = shared_memory.SharedMemory(create=True, size=16)
+    shared.close()
+    shared.unlink()
+    return True
+@attempt
+def takes_memory_that_nobody_counts():
+    import mmap
+    return mmap.mmap(-1, 4096)
+@attempt
+def makes_a_file_without_a_name(): return os.memfd_create("nameless") and True
+@attempt
+def writes_a_large_file():
+    with open("large", "wb") as file:
+        file.truncate(known["too_large"])
+    os.unlink("large")
+    return True
+@attempt
+def takes_much_memory():
+    import mmap
+    return mmap.mmap(-1, known["too_much"], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+@attempt
+def raises_its_limits(): return resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1)) or True
+@attempt
+def sees_a_secret():
+    seen = open("/proc/self/environ").read() + json.dumps(dict(os.environ))
+    return "of the server" in seen
+@attempt
+def has_a_descriptor():
+    names = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            pass
+    return any("secret" in name for name in names)
+
+could = []
+for name, function in attempts.items():
+    try:
+        if function():
+            could.append(name)
+    except (OSError, ValueError, MemoryError, subprocess.SubprocessError) as error:
+        pass
+started = threading.Thread(target=lambda: None)
+started.start()
+started.join()
+raise RuntimeError(json.dumps({"tried": len(attempts), "could": could}))
+"""
+
+
+def escaping_network(**known: Any) -> str:
+    return TEXT.replace("KNOWN", repr(json.dumps(known, default=str)), 1)
+
+
+def what_it_could(message: str) -> tuple[int, list[str]]:
+    """How much it tried, and what of that it could do, by the error of the network."""
+    start = message.index('{"tried"')
+    said = json.JSONDecoder().raw_decode(message[start:])[0]
+    return said["tried"], said["could"]
+
+
+def texts_in(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))

@@ -1,0 +1,145 @@
+"""Pasted code that tries to get out: what it could do in a worker, behind Test One and in a network check."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.children import Launcher
+from jobs.containment.confinement import Policy
+from jobs.containment.system_calls import number_of
+from jobs.errors import BadNetwork
+from jobs.predictions import NetworkChecks, Predictions
+from jobs.processes import LARGEST_FILE_BYTES, start_worker
+from jobs.worker import WorkerJob
+from tests.crash.escape import escaping_network, what_it_could
+from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
+
+MEMORY = 3 * 2**30
+# What depends on how the machine is set up, even for a process that is not confined.
+DEPENDS_ON_MACHINE = {"reads_a_memory", "raises_its_limits", "signals_by_descriptor"}
+# What a child never gets, confined or not.
+NEVER = {"sees_a_secret", "has_a_descriptor", "becomes_a_program"}
+
+
+@dataclass
+class Surroundings:
+    """A data directory with what a network must not get at, and beside it a process and services of the same user."""
+
+    data: Path
+    outside: Path
+    network: str = ""
+    heard: list[str] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> Path:
+        return self.data / "jobs"
+
+    def policy(self, **changes: Any) -> Policy:
+        return Policy(**{"memory": MEMORY, "hidden": self.data} | changes)
+
+    def job(self) -> WorkerJob:
+        return model_job(self.jobs, custom_network=self.network)
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    made = Surroundings(tmp_path / "data", tmp_path / "outside")
+    made.outside.mkdir()
+    other = made.jobs / "20250101-000000-beef"
+    other.mkdir(parents=True)
+    (other / "worker.log").write_text("of another job")
+    (made.data / "layerscope.sqlite").write_text("rows")
+    for name in ("secret", "victim_file", "to_remove", "to_move"):
+        (made.outside / name).write_text(name)
+    make_dataset(made.jobs)
+    monkeypatch.setenv("SECRET", "of the server")
+    with ExitStack() as stack:
+        victim = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+        stack.callback(victim.wait)
+        stack.callback(victim.kill)
+        kept = stack.enter_context((made.outside / "secret").open())
+        os.set_inheritable(kept.fileno(), True)
+        service = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        named, hidden, datagrams = tmp_path / "named", f"layerscope test {os.getpid()}", tmp_path / "datagrams"
+        for address, kind in ((str(named), socket.SOCK_STREAM), (f"\0{hidden}", socket.SOCK_STREAM),
+                              (str(datagrams), socket.SOCK_DGRAM)):  # fmt: skip
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
+            listener.bind(address)
+            if kind == socket.SOCK_STREAM:
+                listener.listen()
+        made.network = escaping_network(
+            secret=made.outside / "secret",
+            other_job=other,
+            database=made.data / "layerscope.sqlite",
+            jobs=made.jobs,
+            outside=made.outside,
+            dataset=made.jobs / DATASET,
+            victim_file=made.outside / "victim_file",
+            port=service.getsockname()[1],
+            named_socket=named,
+            hidden_socket=hidden,
+            datagram_socket=datagrams,
+            victim=victim.pid,
+            group=os.getpgid(victim.pid),
+            tgkill=number_of("tgkill"),
+            too_large=LARGEST_FILE_BYTES + 1,
+            too_much=2 * MEMORY,
+        )
+        yield made
+
+
+def in_a_worker(place: Surroundings, policy: Policy) -> str:
+    job = place.job()
+    worker = start_worker(job.folder, job.spec, "cpu", Launcher(policy=policy))
+    assert worker.wait(60) == 1
+    return str(events_of(job, "failed")[0]["cause"])
+
+
+def in_a_predictor(place: Surroundings, policy: Policy) -> str:
+    job = place.job()
+    predictions = Predictions(Launcher(policy=policy))
+    picture = place.outside / "secret"
+    try:
+        with pytest.raises(BadNetwork) as error:
+            predictions.predict(
+                job.folder, job.sibling(DATASET), epoch=1, image=picture, show_visualizations=False, colormap="jet"
+            )
+    finally:
+        predictions.close()
+    return str(error.value)
+
+
+def in_a_check(place: Surroundings, policy: Policy) -> str:
+    scratch = place.data.parent / "scratch"
+    scratch.mkdir()
+    with pytest.raises(BadNetwork) as error:
+        check(place.network, scratch, policy)
+    return str(error.value)
+
+
+def check(network: str, scratch: Path, policy: Policy) -> dict[str, Any]:
+    request = {"text": network, "image_shape": [1, 28, 28]}
+    return NetworkChecks(Launcher(policy=policy)).check(request, scratch)
+
+
+@pytest.mark.parametrize("place", [in_a_worker, in_a_predictor, in_a_check])
+def test_a_pasted_network_cannot_get_out(surroundings: Surroundings, place: Any) -> None:
+    tried, could = what_it_could(place(surroundings, surroundings.policy()))
+    assert tried > 40
+    assert could == []
+
+
+def test_without_confinement_all_of_that_can_be_done(surroundings: Surroundings) -> None:
+    """So that the test above cannot pass because its attempts are wrong."""
+    message = in_a_check(surroundings, surroundings.policy(mode="off"))
+    tried, could = what_it_could(message)
+    assert set(could).isdisjoint(NEVER)
+    assert len(set(could) | NEVER | DEPENDS_ON_MACHINE) == tried
