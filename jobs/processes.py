@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
 from jobs.containment.confinement import Needs
-from jobs.errors import DISK_FULL, ChildEnded, EnvironmentFault
+from jobs.errors import DISK_FULL, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 from jobs.registry import job_kind
@@ -135,11 +135,13 @@ class LineProcess:
         scratch: Path,
         log: IO[bytes],
         reads: Sequence[Path] = (),
+        wants_torch: bool = True,
     ) -> None:
         """It has `scratch` for its files, and may read `reads`."""
         self._out_of_memory_kills = out_of_memory_kills()
         needs = Needs(reads, [scratch], largest_file=LARGEST_SCRATCH_BYTES)
-        order = Order(module, tuple(arguments), scratch, child_environment(scratch, "cpu"), needs=needs)
+        environment = child_environment(scratch, "cpu")
+        order = Order(module, tuple(arguments), scratch, environment, needs=needs, wants_torch=wants_torch)
         its_stdin, requests = os.pipe()
         answers, its_stdout = os.pipe()
         self._requests, self._answer_pipe = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
@@ -199,3 +201,21 @@ class LineProcess:
         # What could not be said to a dead child is lost with it.
         with suppress(BrokenPipeError):
             self._requests.close()
+
+
+def raise_error_of(answer: dict[str, Any]) -> None:
+    """Raise the error that a child met, if its answer is one."""
+    error = answer.get("error")
+    if error is None:
+        return
+    if error["type"] == BadNetwork.__name__:
+        raise BadNetwork(error["message"], error.get("line"), error.get("layer"))
+    raise _kinds_of(LayerscopeError).get(error["type"], LayerscopeError)(error["message"])
+
+
+def _kinds_of(kind: type[LayerscopeError]) -> dict[str, type[LayerscopeError]]:
+    """An error class and all below it, by name."""
+    found = {kind.__name__: kind}
+    for below in kind.__subclasses__():
+        found |= _kinds_of(below)
+    return found

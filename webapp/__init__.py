@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask, Response, abort, g, request, url_for
 
 from jobs.children import Launcher
+from jobs.explorations import Explorations
 from jobs.predictions import NetworkChecks, Predictions
 from jobs.rebuilding import open_store
 from jobs.registry import job_kinds
@@ -38,7 +39,8 @@ def create_app(settings: Settings) -> Flask:
     launcher = Launcher(settings.spare_dir, settings.containment)
     scheduler = Scheduler(settings.jobs_dir, store, resources, launcher, settings.paths)
     predictions, checks = Predictions(launcher), NetworkChecks(launcher)
-    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks)
+    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks,
+                                              Explorations(launcher))  # fmt: skip
     for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)

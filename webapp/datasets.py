@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from jobs.errors import EnvironmentFault, UserError
 from jobs.registry import JobKind, job_kinds
 from jobs.statuses import Status
+from webapp import exploring
 from webapp.errors import FormErrors, wants_json
 from webapp.forms import make_form, parse, sent_values
 from webapp.job_view import JobView, job_view, status_of, view_of
@@ -161,8 +162,6 @@ def explore() -> ResponseReturnValue:
         raise UserError(
             f'The dataset "{job.name}" cannot be explored yet: its status should be Done and is {job.status}.'
         )
-    from webapp import exploring  # noqa: PLC0415  NumPy, LMDB and Pillow: lists and forms do without them
-
     page = exploring.explore_page(
         job,
         split=request.args.get("db", "train").removesuffix("_db"),
@@ -184,16 +183,15 @@ for _address in ("/images/classification/explore.json", "/generic/explore.json",
 def image(job_id: str, split: str, index: int) -> ResponseReturnValue:
     """One picture of a database, as it is stored if a browser can show that."""
     job = _dataset(job_id)
-    from webapp import exploring  # noqa: PLC0415  as above
-
-    databases = exploring.split_databases(job) if _made(job) else {}
-    if split not in databases:
+    if _made(job) is None or split not in exploring.split_databases(job):
         abort(HTTPStatus.NOT_FOUND, f"This dataset has no database {split!r}.")
     try:
-        content, mimetype = exploring.record_as_file(databases[split], index)
+        content, mimetype = exploring.record_as_file(job, split, index)
     except IndexError as error:
         abort(HTTPStatus.NOT_FOUND, str(error))
-    return send_file(io.BytesIO(content), mimetype=mimetype, max_age=3600)
+    answer = send_file(io.BytesIO(content), mimetype=mimetype)
+    answer.headers["Cache-Control"] = "private, max-age=3600"
+    return answer
 
 
 def _dataset(job_id: str) -> JobView:

@@ -14,12 +14,14 @@ from webapp.forms import sent_values
 from webapp.job_view import JobView
 from webapp.models import model_view
 from webapp.services import services
+from webapp.uploads import passing_file
 
 blueprint = Blueprint("frames", __name__, url_prefix="/models")
 
 LONGEST_NUMBER = 9
 LONGEST_NAME = 200
 WHAT_TO_PIN = "Name a split (train or val) and an index, or send a picture as image_file."
+NOT_MADE = "The dataset is not made yet, so no image can be pinned. Wait until it is Done."
 FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -61,18 +63,20 @@ def pin(job_id: str) -> ResponseReturnValue:
 
 
 def _pin_upload(job: JobView, upload: FileStorage) -> Pin:
-    from jobs.storage.images import decode  # noqa: PLC0415  NumPy and Pillow, which the server's other pages do without
-
-    content = upload.read()
-    # A picture that cannot be read is the business of who sends it, not of the training.
-    decode(content)
-    return pin_upload(job.folder, content, str(upload.filename)[:LONGEST_NAME])
+    dataset = services().scheduler.folder(str(job.dataset_id))
+    if not dataset.dataset.exists():
+        raise UserError(NOT_MADE)
+    with passing_file() as path:
+        upload.save(path)
+        # A picture that cannot be read is the business of who sends it, not of the training.
+        services().explorations.check_picture(dataset, path)
+        return pin_upload(job.folder, path.read_bytes(), str(upload.filename)[:LONGEST_NAME])
 
 
 def _pin_of_dataset(job: JobView) -> Pin:
     dataset = services().scheduler.folder(str(job.dataset_id))
     if not dataset.dataset.exists():
-        raise UserError("The dataset is not made yet, so its images cannot be pinned. Wait until it is Done.")
+        raise UserError(NOT_MADE)
     splits = dataset.read_dataset()["splits"]
     sent = sent_values()
     split, index = str(sent.get("split") or ""), str(sent.get("index", "")).strip()

@@ -126,8 +126,9 @@ def delete(job_id: str) -> ResponseReturnValue:
 
 
 def _delete(job_id: str) -> None:
-    # Its predictor lives in its folder.
+    # Who answers for it reads its folder.
     services().predictions.forget(job_id)
+    services().explorations.forget(job_id)
     services().scheduler.delete(job_id)
     services().forget_curve(services().scheduler.folder(job_id).events)
 

@@ -1,6 +1,6 @@
 """Test One: a picture of the user's own, through a network that was trained."""
 
-import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +9,13 @@ from typing import Any
 from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from jobs.errors import UserError
+from jobs.errors import UserError, is_disk_full
 from webapp.errors import wants_json
 from webapp.image_url import LONGEST_NAME, starts_like_url
 from webapp.job_view import JobView
 from webapp.models import model_view
 from webapp.services import services
+from webapp.uploads import passing_file
 
 blueprint = Blueprint("predict", __name__, url_prefix="/models/images/generic")
 
@@ -76,31 +77,20 @@ def _colormap() -> str:
 
 @contextmanager
 def _picture() -> Iterator[tuple[Path, str]]:
-    """The picture to test and its name. What is uploaded or fetched is kept for the test only."""
+    """The picture to test, in a file that is the predictor's alone, and its name."""
     upload = request.files.get("image_file")
     given = request.values.get("image_path", "").strip()
-    if upload is not None and upload.filename:
-        with _kept() as path:
+    with passing_file() as path:
+        if upload is not None and upload.filename:
             upload.save(path)
-            yield path, upload.filename[:LONGEST_NAME]
-    elif not given:
-        raise UserError("must provide image_path or image_file: upload a picture or name one on the server.")
-    elif starts_like_url(given):
-        with _kept() as path:
-            yield path, _fetch(given, path)
-    else:
-        path = _on_server(given)
-        yield path, path.name
-
-
-@contextmanager
-def _kept() -> Iterator[Path]:
-    """A place for a picture that goes with the request."""
-    path = services().settings.uploads_dir / secrets.token_hex(16)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+            name = upload.filename[:LONGEST_NAME]
+        elif not given:
+            raise UserError("must provide image_path or image_file: upload a picture or name one on the server.")
+        elif starts_like_url(given):
+            name = _fetch(given, path)
+        else:
+            name = _copy(Path(given), path)
+        yield path, name
 
 
 def _fetch(url: str, path: Path) -> str:
@@ -113,16 +103,19 @@ def _fetch(url: str, path: Path) -> str:
     return web.save(url, path)
 
 
-def _on_server(given: str) -> Path:
-    """The picture's file on the server, which is there and may be read."""
-    path = Path(given)
-    if not path.is_absolute() or not services().settings.paths.allows(path):
-        roots = ", ".join(str(root) for root in services().settings.paths.roots)
-        raise UserError(f"{given} lies outside the folders that this server may read ({roots}).")
+def _copy(source: Path, path: Path) -> str:
+    """Copy a picture that lies on the server, where that may be read; its name."""
+    paths = services().settings.paths
+    if not source.is_absolute() or not paths.allows(source):
+        roots = ", ".join(str(root) for root in paths.roots)
+        raise UserError(f"{source} lies outside the folders that this server may read ({roots}).")
     try:
-        is_file = path.is_file()
+        if not source.is_file():
+            raise UserError(f"File does not exist: {source}")
+        with paths.open(source) as file, path.open("wb") as kept:
+            shutil.copyfileobj(file, kept)
     except OSError as error:
-        raise UserError(f"{given} cannot be read: {error.strerror}.") from error
-    if not is_file:
-        raise UserError(f"File does not exist: {given}")
-    return path
+        if is_disk_full(error):
+            raise
+        raise UserError(f"{source} cannot be read: {error.strerror}.") from error
+    return source.name

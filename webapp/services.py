@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from jobs.children import Launcher
+from jobs.explorations import Explorations
 from jobs.predictions import NetworkChecks, Predictions
 from jobs.rebuilding import damaged_lists
 from jobs.resources import Resources
@@ -30,6 +31,7 @@ class Services:
     scheduler: Scheduler
     predictions: Predictions
     checks: NetworkChecks
+    explorations: Explorations
 
     @cached_property
     def curves(self) -> "Curves":
@@ -56,6 +58,7 @@ class Services:
         """Stop what runs in this process. Workers go on."""
         self.scheduler.close()
         self.predictions.close()
+        self.explorations.close()
         self.launcher.close()
         self.store.close()
 

@@ -17,24 +17,30 @@
 | fields that leak through filters and orders | `test_lists_are_sorted_and_filtered_by_what_they_show` |
 | bombs of bytes, parts, numbers and JSON | `test_uploads.py` |
 | bombs of pixels, damaged and lying pictures | `test_uploads.py` |
+| databases that crash who reads them | `test_a_database_that_is_made_to_do_harm_ends_no_server` |
 | lines and colours for the log of the server | `unit/test_logs.py` |
 | Lua and Python that want out | the tests of Torch7's sandbox and of containment |
 """
 
 import html
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from PIL import Image
 from werkzeug.routing import Rule
 
+from jobs.storage.datum import encoded_datum
 from tests.conftest import until
 from tests.past_jobs import write_past_jobs
+from tests.unit.storage_jobs import picture, save_database, save_pictures_database
 from tests.web.conftest import Site
 from webapp import create_app
 from webapp.config import Settings
@@ -211,3 +217,62 @@ def test_no_body_makes_a_fault(app: Flask, client: FlaskClient, body: bytes) -> 
         answer = client.open(address, method=method, data=body, content_type=kind)
         assert answer.status_code < 500, (address, kind)
     assert until(lambda: not app.extensions["layerscope"].store.active(), 5)
+
+
+@pytest.fixture
+def explored(site: Site, tmp_path: Path) -> tuple[str, Path]:
+    """A generic dataset that is done, and the folder of its database, which its owner can still write."""
+    folder = save_pictures_database(tmp_path / "mine_db", [picture(seed) for seed in range(50)])
+    made = site.folder(site.classification).path
+    changes = {"prebuilt_train_images": str(folder), "prebuilt_val_images": "", "prebuilt_mean_file": ""}
+    return site.done(site.make_generic(made, **changes)), folder
+
+
+def looked_at(site: Site, dataset: str) -> list[tuple[int, str]]:
+    """Status and words of the explore page, and of one picture of it."""
+    pages = (f"/datasets/explore?job_id={dataset}", f"/datasets/{dataset}/image/train/7")
+    answers = [site.client.get(page, headers={"Accept": "application/json"}) for page in pages]
+    return [
+        (answer.status_code, (answer.get_json(silent=True) or {}).get("error", {}).get("message", ""))
+        for answer in answers
+    ]
+
+
+def overwrite(folder: Path) -> None:
+    with (folder / "data.mdb").open("rb+") as file:
+        file.seek(4096 * 2)
+        file.write(b"\xff" * ((folder / "data.mdb").stat().st_size - 4096 * 2))
+
+
+def lead_out(folder: Path) -> None:
+    (folder / "data.mdb").unlink()
+    (folder / "data.mdb").symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize(("harm", "sentence"), [
+    (overwrite, "damaged"),
+    (lead_out, "leads out of the folders that this server may read"),
+], ids=["damaged pages", "a link"])  # fmt: skip
+def test_a_database_that_is_made_to_do_harm_ends_no_server(
+    site: Site, explored: tuple[str, Path], harm: Callable[[Path], None], sentence: str
+) -> None:
+    dataset, folder = explored
+    assert [status for status, _ in looked_at(site, dataset)] == [200, 200]
+    harm(folder)
+    for status, said in looked_at(site, dataset):
+        assert status == 400
+        assert sentence in said
+    assert site.client.get(f"/datasets/{dataset}").status_code == 200
+
+
+def test_a_bomb_in_a_database_is_told(site: Site, explored: tuple[str, Path]) -> None:
+    dataset, folder = explored
+    (folder / "data.mdb").unlink()
+    folder.rmdir()
+    # The server shows PNG as it is: what browsers know needs no decoding here.
+    tiff = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(tiff, "TIFF", compression="group4")
+    save_database(folder, [encoded_datum(tiff.getvalue(), (1, 28, 28), 0)] * 50)
+    (page, _), (status, said) = looked_at(site, dataset)
+    assert (page, status) == (200, 400)
+    assert "too large: 10000×10000 pixels" in said

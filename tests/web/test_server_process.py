@@ -42,7 +42,7 @@ assert client.post("/models/visualize-lr", data={}).status_code == 200
 test_one = {"job_id": model, "image_path": picture, "show_visualizations": "1"}
 assert client.post("/models/images/generic/infer_one", data=test_one).status_code == 200
 app.extensions["layerscope"].close()
-print("found:", *sorted({"torch", "torchvision"} & set(sys.modules)))
+print("found:", *sorted({"torch", "torchvision", "lmdb", "google"} & set(sys.modules)))
 """
 
 VISIT_LISTS_AND_FORMS = """
