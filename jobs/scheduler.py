@@ -24,6 +24,7 @@ from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 from jobs.statuses import RESUMABLE, Status, Wish
 from jobs.store import JobRecord, Store
 from jobs.summaries import begun_anew, summary_of, take_in
+from jobs.training.plan import Extension, extend
 from jobs.training.snapshot_files import newest_good_snapshot, newest_step
 from jobs.worker_identity import WorkerIdentity, end_holders, find_worker
 
@@ -199,6 +200,29 @@ class Scheduler:
         if newest.snapshot is None and (job.status is not Status.PAUSED or newest.damaged):
             found = " ".join(newest.damaged.values()) or "It has left no snapshot to go on from."
             raise Refused(f'Cannot resume "{job.name}". {found} Clone the job to begin anew.')
+
+    def train_longer(self, job_id: str, extension: Extension) -> None:
+        """Queue a training that is done once more, with epochs after those that it had."""
+        job = self._store.get(job_id)
+        if not job_kind(job.kind).resumes:
+            raise Refused(f'Cannot train "{job.name}" longer: it is no training.')
+        self._refuse_unless_done(job)
+        newest = newest_good_snapshot(self.folder(job.id)).snapshot
+        if newest is None:
+            raise Refused(
+                f'Cannot train "{job.name}" longer: it has no good snapshot left. Clone the job to begin anew.'
+            )
+        with self._turn:
+            self._refuse_unless_done(self._store.get(job_id))
+            extend(self.folder(job_id), self.folder(job_id).read_spec()["train_epochs"], newest.epoch, extension)
+            self._queue_again(job, job.summary)
+        self._wake.set()
+
+    @staticmethod
+    def _refuse_unless_done(job: JobRecord) -> None:
+        if job.status is not Status.DONE:
+            instead = " Resume it instead." if job.status in RESUMABLE else ""
+            raise Refused(f'Cannot train "{job.name}" longer: it is {job.status}, and not Done.{instead}')
 
     def delete(self, job_id: str) -> None:
         """Forget a job and remove its folder. Refused while it runs, and while other jobs read it."""

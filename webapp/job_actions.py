@@ -1,4 +1,4 @@
-"""What a person can do with any job: follow, rename, annotate, clone, abort, pause, resume, delete."""
+"""What a person can do with any job: follow, rename, annotate, clone, abort, pause, resume, train longer, delete."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,9 @@ from jobs.attributes import Attributes, keep_attributes
 from jobs.errors import LayerscopeError, NoSuchJob
 from jobs.events import read_events
 from jobs.registry import job_kind
-from webapp.errors import wants_json
+from jobs.training.plan import Extension
+from webapp.errors import FormErrors, wants_json
+from webapp.forms import parse, sent_values
 from webapp.job_view import job_view, status_of
 from webapp.services import services
 
@@ -156,6 +158,17 @@ def resume(job_id: str) -> ResponseReturnValue:
     """Queue a training that was paused, was aborted or failed once more; it goes on from its newest good snapshot."""
     services().scheduler.resume(job_id)
     return _sentence("Job resumed.")
+
+
+@blueprint.post("/jobs/<job_id>/train-longer")
+@blueprint.post("/models/<job_id>/train-longer")
+def train_longer(job_id: str) -> ResponseReturnValue:
+    """Let a training that is done go on for so many more `epochs`, at another `learning_rate` or at its last one."""
+    extension, errors = parse(Extension, sent_values(), services().settings.paths)
+    if extension is None:
+        raise FormErrors(errors)
+    services().scheduler.train_longer(job_id, extension)
+    return _sentence("Job trains longer.")
 
 
 @blueprint.delete("/jobs")

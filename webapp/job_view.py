@@ -12,6 +12,7 @@ from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.statuses import RESUMABLE, Status
 from jobs.store import JobRecord, ListedJob
+from jobs.training.plan import Extension, ends, read_extensions
 from jobs.training.snapshot_files import newest_step
 from webapp.services import services
 
@@ -98,6 +99,19 @@ class JobView:
         return record.status in RESUMABLE and job_kind(record.kind).resumes and newest_step(self.folder) > 0
 
     @property
+    def extensions(self) -> tuple[Extension, ...]:
+        return read_extensions(self.folder)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs a training has, with those that were added when it was done."""
+        return ends(self.spec["train_epochs"], self.extensions)[-1]
+
+    @property
+    def can_train_longer(self) -> bool:
+        return self.record.status is Status.DONE and job_kind(self.kind).resumes and newest_step(self.folder) > 0
+
+    @property
     def created(self) -> float:
         return self.record.created
 
@@ -166,6 +180,7 @@ def status_of(job: JobView) -> dict[str, Any]:
         "can_abort": job.can_abort,
         "can_pause": job.can_pause,
         "can_resume": job.can_resume,
+        "can_train_longer": job.can_train_longer,
         "remark": job.remark,
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,

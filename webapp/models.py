@@ -35,7 +35,8 @@ def new(url: str) -> ResponseReturnValue:
     kind = kind_at("model", url)
     values: dict[str, Any] = {}
     if clone := request.args.get("clone"):
-        values = job_view(clone).spec
+        cloned = job_view(clone)
+        values = cloned.spec | ({"train_epochs": cloned.epochs} if cloned.family == "model" else {})
     elif dataset := request.args.get("dataset"):
         values = {"dataset": dataset}
     if framework := request.args.get("framework"):
@@ -259,6 +260,7 @@ def show_json(job_id: str) -> ResponseReturnValue:
         | status_of(job)
         | {
             "snapshots": job.folder.snapshot_epochs(),
+            "epochs": job.epochs,
             "directory": job.directory,
             "size_bytes": job.size_bytes,
             "pin": pin and pin.image,

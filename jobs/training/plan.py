@@ -29,8 +29,12 @@ def read_extensions(folder: JobFolder) -> tuple[Extension, ...]:
     return tuple(Extension.model_validate(values) for values in json.loads(folder.extensions.read_text()))
 
 
-def write_extensions(folder: JobFolder, extensions: tuple[Extension, ...]) -> None:
-    write_json(folder.extensions, [extension.model_dump() for extension in extensions])
+def extend(folder: JobFolder, train_epochs: int, epochs_done: int, extension: Extension) -> None:
+    """Add epochs to a training that has done so many. What was added before and never begun, as when the server died
+    before it could queue the training, is taken back."""
+    before = read_extensions(folder)
+    begun = sum(end < epochs_done for end in ends(train_epochs, before))
+    write_json(folder.extensions, [kept.model_dump() for kept in (*before[:begun], extension)])
 
 
 def ends(train_epochs: int, extensions: tuple[Extension, ...]) -> list[int]:

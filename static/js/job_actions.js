@@ -1,4 +1,4 @@
-/* Rename, abort, pause, resume and delete a job; edit its notes. */
+/* Rename, abort, pause, resume, train longer and delete a job; edit its notes. */
 
 import { busy, confirmed, role, setText } from "./dom.js";
 import { WITH_END } from "./job_status.js";
@@ -62,6 +62,14 @@ export function mount(el) {
       attempt(() => send("POST", `/jobs/${jobId}/${action}`)).finally(done);
     });
   }
+  const longer = el.querySelector('[data-action="train-longer"]');
+  const asked = role(el, "ask-longer");
+  el.querySelector('[data-action="cancel-longer"]').addEventListener("click", () => asked.close());
+  longer.addEventListener("click", async () => {
+    if (!(await confirmed(asked))) return;
+    const done = busy(longer, "Training…");
+    attempt(() => send("POST", `/jobs/${jobId}/train-longer`, new FormData(asked.querySelector("form")))).finally(done);
+  });
   const remove = el.querySelector('[data-action="delete"]');
   remove.addEventListener("click", async () => {
     if (!(await confirmed(role(el, "confirm-delete")))) return;

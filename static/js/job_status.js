@@ -45,6 +45,7 @@ export function jobStatus(page) {
     badge.className = `status status-${status.status.toLowerCase()}`;
     setText(badge, status.status);
     for (const action of ["abort", "pause", "resume"]) role(page, action).hidden = !status[`can_${action}`];
+    page.querySelector('[data-action="train-longer"]').hidden = !status.can_train_longer;
     const failure = role(page, "failure");
     failure.hidden = !status.cause;
     setText(role(page, "cause"), status.cause ?? "");

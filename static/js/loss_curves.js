@@ -252,6 +252,7 @@ export function lossCurves(page) {
     },
     goBack,
     latestEpoch: () => points.latest().epoch,
+    latestRate: () => points.latest().rate,
     addTraining: points.addTraining,
     addValidation: points.addValidation,
     draw() {

@@ -12,12 +12,14 @@ import pytest
 
 from jobs.children import Launcher
 from jobs.errors import Refused
-from jobs.events import all_events
+from jobs.events import EventWriter, all_events
 from jobs.models.generic_image import GenericImageModelSpec
+from jobs.registry import parse_spec
 from jobs.resources import Resources
 from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
 from jobs.statuses import Status, Wish
 from jobs.store import JobRecord, Store
+from jobs.training.plan import Extension, extend
 from jobs.worker import WorkerJob
 from tests.conftest import until, worker_pid
 from tests.crash.forked_workers import ForkedWorker, ForkingLauncher, forking_launcher
@@ -291,6 +293,38 @@ def test_a_training_that_was_paused_before_it_began_begins_when_it_is_resumed(
     scheduler.resume(job_id)
     assert polled(scheduler, store, job_id, has_ended).status is Status.DONE
     assert not [event for event in all_events(scheduler.folder(job_id).events) if event["type"] == "resumed"]
+
+
+def test_an_interrupted_train_longer_ends_as_one_that_was_not(
+    tmp_path: Path, store: Store, scheduler: Scheduler, launcher: Launcher
+) -> None:
+    ids = [submit(scheduler, train_epochs=2, batch_size=8) for _ in range(2)]
+    for job_id in ids:
+        polled(scheduler, store, job_id, has_ended)
+        # As if the server had died before it could queue the training.
+        extend(scheduler.folder(job_id), 2, 2, Extension(epochs=7))
+        scheduler.train_longer(job_id, Extension(epochs=3, learning_rate=0.02))
+        assert polled(scheduler, store, job_id, has_ended).status is Status.DONE
+    whole, killed = ids
+    for job_id in ids:
+        scheduler.train_longer(job_id, Extension(epochs=EPOCHS))
+        if job_id == killed:
+            polled(scheduler, store, job_id, lambda job: has_snapshot(job) and job.summary["snapshots"][-1] > 7)
+            power_cut(scheduler, job_id)
+            scheduler = Scheduler(tmp_path, store, Resources(), launcher)
+        assert polled(scheduler, store, job_id, has_ended).status is Status.DONE
+    ended, other = (job_of(scheduler, job_id) for job_id in ids)
+    assert weights(ended, 5 + EPOCHS) == weights(other, 5 + EPOCHS)
+    assert told(ended) == told(other)
+    assert told(other)["step"] == list(range(1, 12 * (5 + EPOCHS) + 1))
+    rates = told(other)["learning_rate"]
+    assert (rates[-1], rates[24], rates[23]) == (0.02, 0.02, pytest.approx(0.0001))
+    assert store.get(whole).summary["sparkline"]["seen"] == 12 * (5 + EPOCHS)
+
+
+def job_of(scheduler: Scheduler, job_id: str) -> WorkerJob:
+    folder = scheduler.folder(job_id)
+    return WorkerJob(folder, parse_spec(folder.read_spec()), EventWriter(folder.events))
 
 
 def test_a_training_that_the_system_stops_goes_on_when_it_can(

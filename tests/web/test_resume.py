@@ -1,19 +1,24 @@
 """Pausing and resuming a training through its routes: what is answered, what its page offers, and what is refused."""
 
+import re
+
 import pytest
 
 from tests.conftest import until, wait_for_job
 from tests.web.conftest import Site
 from tests.web.test_models import LONG
 
-ACTIONS = ("abort", "pause", "resume")
+ACTIONS = ("abort", "pause", "resume", "train_longer")
 
 
 def offered(site: Site, job_id: str) -> set[str]:
     """Which of the buttons the job's page has and not hidden, as its JSON says, too."""
     page = site.client.get(f"/jobs/{job_id}", follow_redirects=True).get_data(as_text=True)
-    assert all(f'data-role="{action}"' in page for action in ACTIONS)
-    on_page = {action for action in ACTIONS if f'data-role="{action}" hidden' not in page}
+    buttons = {
+        action: re.search(rf'<[^>]*data-(role|action)="{action.replace("_", "-")}"[^>]*>', page) for action in ACTIONS
+    }
+    on_page = {action for action, button in buttons.items() if button and " hidden" not in button.group()}
+    assert all(buttons.values())
     status = site.client.get(f"/jobs/{job_id}/events").get_json()["status"]
     assert {action for action in ACTIONS if status[f"can_{action}"]} == on_page
     return on_page
@@ -68,6 +73,35 @@ def test_a_paused_training_is_listed_so_and_can_be_resumed_aborted_and_deleted(s
     assert site.client.get(f"/{root}/{job_id}").status_code == 404
 
 
+def test_a_training_that_is_done_trains_longer(site: Site) -> None:
+    job_id = site.done(site.make_model(learning_rate="0.001", lr_policy="fixed"))
+    assert offered(site, job_id) == {"train_longer"}
+    for fields, sentence in (
+        ({}, "This field is required."),
+        ({"epochs": "0"}, "This must be at least 1."),
+        ({"epochs": "2", "learning_rate": "-1"}, "This must be more than 0."),
+    ):
+        answer = site.client.post(f"/jobs/{job_id}/train-longer", data=fields)
+        assert answer.status_code == 400
+        assert [sentence] in answer.get_json()["errors"].values()
+    answer = site.client.post(f"/models/{job_id}/train-longer", data={"epochs": "3", "learning_rate": "0.0005"})
+    assert (answer.status_code, answer.get_data(as_text=True)) == (200, "Job trains longer.")
+    again = site.client.post(f"/jobs/{job_id}/train-longer", data={"epochs": "1"})
+    assert again.status_code == 403
+    assert b"and not Done" in again.data
+    site.done(job_id)
+    told = site.client.get(f"/models/{job_id}.json").get_json()
+    assert (told["epochs"], told["snapshots"]) == (5, [1, 2, 3, 4, 5])
+    rates = site.client.get(f"/models/{job_id}/curve.json").get_json()["train"]
+    assert {rate for epoch, rate in zip(rates["epoch"], rates["learning_rate"], strict=True) if epoch <= 2} == {0.001}
+    assert {rate for epoch, rate in zip(rates["epoch"], rates["learning_rate"], strict=True) if epoch > 2} == {0.0005}
+    page = site.client.get(f"/models/{job_id}").get_data(as_text=True)
+    assert 'data-epochs="5"' in page
+    assert "3 more epochs, at the learning rate 0.0005" in page
+    form = site.client.get(f"/models/images/generic/new.json?clone={job_id}").get_json()
+    assert form["fields"]["train_epochs"]["value"] == "5"
+
+
 def test_what_is_no_training_or_has_kept_nothing_cannot_be_resumed(site: Site) -> None:
     dataset = site.make_classification(site.digits / "0")
     model = site.make_model(custom_network="def network(params):\n    return None")
@@ -80,5 +114,6 @@ def test_what_is_no_training_or_has_kept_nothing_cannot_be_resumed(site: Site) -
         page = site.client.post(f"/jobs/{job_id}/resume", headers={"Accept": "text/html"})
         assert sentence in page.get_data(as_text=True)
         assert site.client.post(f"/jobs/{job_id}/pause").status_code == 403
+        assert site.client.post(f"/jobs/{job_id}/train-longer", data={"epochs": "1"}).status_code == 403
     assert site.client.post("/jobs/20200101-000000-0000/resume").status_code == 404
     assert site.client.get(f"/jobs/{model}/resume").status_code == 405

@@ -1,7 +1,7 @@
 /* The page of a model: its curves, numbers, layers and snapshots, as the training writes them. */
 
 import { h, role, setText, throttled } from "../dom.js";
-import { bytes, count, epochPlace } from "../format.js";
+import { bytes, count, epochPlace, number } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { layerView } from "../layers.js";
 import { followJob } from "../live.js";
@@ -49,6 +49,8 @@ export function mount(page) {
     },
     onStatus(now) {
       status.applyStatus(now);
+      const rate = curves.latestRate();
+      setText(role(page, "last-rate"), rate === null ? "" : `, ${number(rate)}`);
       pace.show(curves.latestEpoch());
       showSize();
       document.dispatchEvent(new Event("jobnews"));
