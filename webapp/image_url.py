@@ -118,9 +118,8 @@ class ImagesOfTheWeb:
         """The addresses of a host, every one of them allowed."""
         addresses = _in_time(lambda: self.addresses_of(host, port), deadline)
         if not addresses or not all(self.is_allowed(ipaddress.ip_address(address)) for address in addresses):
-            raise UserError(
-                f"{host} has no public address, or one that is not public. Pictures are fetched from public ones only."
-            )
+            found = "an address that is not public" if addresses else "no address"
+            raise UserError(f"{host} has {found}. Pictures are fetched from public addresses only.")
         return list(addresses)
 
     def _keep(self, answer: http.client.HTTPResponse, parts: SplitResult, path: Path) -> None:

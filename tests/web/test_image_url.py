@@ -9,8 +9,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import requests
 
 from jobs.errors import UserError
+from tests.conftest import start_server
+from tests.past_jobs import write_past_jobs
 from tests.web.conftest import Site
 from tests.web.internet import CERTIFICATE, INSIDE, PICTURE, PUBLIC, Internet, web
 from webapp import create_app
@@ -187,7 +190,7 @@ def test_addresses_of_the_internet(address: str) -> None:
 def test_a_picture_of_the_web_goes_through_a_network(site: Site, trained: str, internet: Internet) -> None:
     web_site = f"http://pictures.example:{internet.port}"
     url = f"{web_site}/a%20digit.png"
-    assert "an address on the web" in site.client.get(f"/models/{trained}").get_data(as_text=True)
+    assert "or a URL" in site.client.get(f"/models/{trained}").get_data(as_text=True)
     page = site.client.post("/models/images/generic/infer_one", data={"job_id": trained, "image_path": url})
     assert page.status_code == 200
     assert "a digit.png" in page.get_data(as_text=True)
@@ -205,10 +208,25 @@ def test_without_the_option_nothing_is_fetched(
     assert settings.images_of_the_web is None
     app = create_app(replace(site.services.settings, images_of_the_web=None))
     client = app.test_client()
-    assert "an address on the web" not in client.get(f"/models/{trained}").get_data(as_text=True)
+    assert "or a URL" not in client.get(f"/models/{trained}").get_data(as_text=True)
     url = f"http://pictures.example:{internet.port}/cat.png"
     answer = client.post("/models/images/generic/infer_one.json", data={"job_id": trained, "image_path": url})
     assert answer.status_code == 400
     assert "--allow-image-url" in answer.get_json()["error"]["message"]
     assert internet.seen == []
     app.extensions["layerscope"].close()
+
+
+def test_the_option_of_a_real_server_allows_public_addresses_only(
+    tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAYERSCOPE_ALLOW_IMAGE_URL", "1")
+    _, model = write_past_jobs(Settings(tmp_path), 2)
+    server = start_server(tmp_path)
+    for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0"):
+        form = {"job_id": model, "image_path": f"http://{host}:{internet.port}/cat.png"}
+        answer = requests.post(f"{server.url}/models/images/generic/infer_one.json", data=form, timeout=20)
+        assert answer.status_code == 400
+        assert "not public" in answer.json()["error"]["message"]
+    assert internet.seen == []
+    server.stop()
