@@ -18,11 +18,12 @@ _CONDITIONS: dict[Table, str] = {
     "datasets": f"family = 'dataset' AND status NOT IN ({_ACTIVE})",
 }
 # What is not in the row of a job itself, for a row of a list and for its order.
-# Seconds in which a worker was at it, from each beginning to what came next or to now; NULL where none was.
-ELAPSED = """(SELECT sum(coalesce(
+# Seconds in which a worker was at it, from each beginning to what came next or to now, and no less than none where the
+# clock was set back; NULL where none was.
+ELAPSED = """(SELECT sum(max(0, coalesce(
     (SELECT time FROM status_changes AS after
      WHERE after.job_id = began.job_id AND after.rowid > began.rowid ORDER BY after.rowid LIMIT 1),
-    (julianday('now') - 2440587.5) * 86400) - began.time)
+    (julianday('now') - 2440587.5) * 86400) - began.time))
   FROM status_changes AS began WHERE began.job_id = jobs.id AND began.status = 'Running')"""
 READERS = "(SELECT count(*) FROM jobs AS reader WHERE reader.parent_id = jobs.id)"
 

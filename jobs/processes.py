@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
 from jobs.containment.confinement import Needs
-from jobs.errors import DISK_FULL, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
+from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 from jobs.registry import job_kind
@@ -101,7 +101,10 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool, words_befor
             f"The process said last: {words_before_order or 'nothing.'}"
         )
     if returncode == STATUS_CANNOT_WRITE:
-        return DISK_FULL
+        return (
+            "The worker could not write into its folder, and so not say why it ended: the disk is full, read-only or "
+            "broken. See to it, then try again."
+        )
     if returncode >= 0:
         return (
             f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last."

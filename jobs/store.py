@@ -63,6 +63,7 @@ SCHEMA_VERSION = 1 + len(MIGRATIONS)
 ROOM_BYTES = 1 << 20
 PAGE_BYTES = 4096
 
+NOT_WRITTEN = "The list of jobs could not be written: {reason}. See to the disk of the data directory, then try again."
 NOT_FOUND = "Job not found. It may have been deleted; the home page lists the jobs that there are."
 
 
@@ -183,16 +184,17 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException as error:
                 # Some errors, such as a full disk, have rolled back already.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                    raise EnvironmentFault(DISK_FULL) from error
+                if isinstance(error, sqlite3.OperationalError):
+                    is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+                    raise EnvironmentFault(DISK_FULL if is_full else NOT_WRITTEN.format(reason=error)) from error
                 raise
 
     def close(self) -> None:

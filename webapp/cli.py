@@ -19,11 +19,10 @@ from jobs.errors import LayerscopeError
 from jobs.folder import take_lock
 from jobs.rebuilding import open_store
 from webapp import create_app
-from webapp.config import LOOPBACK_HOSTS, VERSION, Settings, default_data_dir
+from webapp.config import LOOPBACK_HOSTS, THREADS, VERSION, Settings, default_data_dir
 from webapp.image_url import ImagesOfTheWeb
 from webapp.logs import GunicornLogger, start_logging
 
-THREADS = 256  # every open page holds one for its socket
 SHUTDOWN_GRACE_SECONDS = 2
 PREDECESSOR_SECONDS = 5  # what is left of a server that was killed ends by itself within this time
 

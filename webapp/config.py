@@ -13,6 +13,9 @@ from jobs.specs import ServerPaths
 from webapp.image_url import ImagesOfTheWeb
 
 VERSION = version("layerscope")
+THREADS = 512
+# Every open page holds a thread for its socket. The others answer; pages beyond ask every two seconds instead.
+MOST_SOCKETS = 448
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 UPLOAD_LIMIT_BYTES = 64 * 2**20
 FORM_LIMIT_BYTES = 8 * 2**20
@@ -34,6 +37,8 @@ class Settings:
     memory_limit: int = field(default_factory=memory_for_children)
     # How Test One fetches a picture by its address on the web; None: not at all.
     images_of_the_web: ImagesOfTheWeb | None = None
+
+    most_sockets: int = MOST_SOCKETS
 
     @property
     def jobs_dir(self) -> Path:

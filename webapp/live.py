@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Flask
-from flask_socketio import Namespace, SocketIO, join_room, leave_room
+from flask_socketio import ConnectionRefusedError, Namespace, SocketIO, join_room, leave_room
 
 from jobs.errors import NoSuchJob
 from jobs.events import EventPage
@@ -31,6 +31,11 @@ def _details(job_id: str, what: str) -> dict[str, Any]:
 
 class JobsNamespace(Namespace):  # type: ignore[misc]
     """Client events of `/jobs`, by DIGITS's names."""
+
+    def on_connect(self, auth: Any = None) -> None:
+        # Their own socket is one of them by now.
+        if sum(1 for _ in self.server.manager.get_participants(NAMESPACE, None)) > services().settings.most_sockets:
+            raise ConnectionRefusedError("So many pages are open that no more can be told live. This one asks instead.")
 
     def on_join(self, message: dict[str, Any]) -> None:
         join_room(str(message.get("room", "")))

@@ -3,6 +3,8 @@
 import { io } from "socket.io-client";
 import { duration } from "./format.js";
 
+const REFUSED_DELAY = 20_000;
+
 let socket = null;
 let lastData = Date.now();
 let polling = false;
@@ -21,7 +23,11 @@ export function connect() {
     brokenSince ??= Date.now();
   };
   socket.on("disconnect", broken);
-  socket.on("connect_error", broken);
+  socket.on("connect_error", () => {
+    broken();
+    // Refused, because too many pages are open: others may be closed.
+    if (!socket.active) setTimeout(() => socket.connect(), REFUSED_DELAY);
+  });
   socket.on("connect", () => {
     brokenSince = null;
     heard();

@@ -13,6 +13,7 @@ import pytest
 
 from jobs.errors import DISK_FULL
 from tests.conftest import until, wait_for_job, worker_pid
+from tests.crash.test_serve import refusal
 from tests.web import payloads
 from tests.web.conftest import Site
 from tests.web.test_models import HEAD, LONG
@@ -56,6 +57,13 @@ def site(small_disk: Path, tmp_path: Path, digit_folders: Path) -> Iterator[Site
         services.scheduler.abort(job.id)
     until(lambda: not services.store.active(), 40, "no job runs any more")
     services.close()
+
+
+def test_a_data_directory_on_a_disk_that_is_read_only_is_refused(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    said = refusal("--port", "0", "--data-dir", str(small_disk))
+    assert f"The data directory {small_disk} cannot be used: Read-only file system." in said
+    assert "--data-dir" in said
 
 
 def fill(disk: Path, leave: int = 0) -> Path:

@@ -34,6 +34,7 @@ def test_no_stranger_is_signalled_though_the_lock_file_names_him(
         successor = Scheduler(jobs_dir, store, Resources())
         successor.poll()
         successor.abort(job_id)
+        successor.poll()
         scheduler._children[job_id].process.wait(20)  # type: ignore[union-attr]
         wait_for(successor, store, job_id, Status.ABORTED)
         assert stranger.poll() is None
@@ -49,6 +50,7 @@ def test_a_worker_whose_server_died_before_it_could_note_it_is_found_by_its_lock
     successor.poll()
     assert successor._children[job_id].worker == scheduler._children[job_id].worker
     successor.abort(job_id)
+    successor.poll()
     scheduler._children[job_id].process.wait(20)  # type: ignore[union-attr]
     wait_for(successor, store, job_id, Status.ABORTED)
 

@@ -105,3 +105,14 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, store: Store) 
     store.close()
     with pytest.raises(EnvironmentFault, match="Update"):
         Store(tmp_path / "store.sqlite")
+
+
+def test_a_list_that_another_program_keeps_locked_says_so(tmp_path: Path, store: Store) -> None:
+    store._connection.execute("PRAGMA busy_timeout=0")
+    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(EnvironmentFault, match="could not be written: database is locked"):
+        store.rename("a", "New name")
+    other.execute("ROLLBACK")
+    other.close()
+    store.rename("a", "New name")

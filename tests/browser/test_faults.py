@@ -1,0 +1,66 @@
+"""What a page shows when things go wrong below it: a worker that is stopped, a socket that breaks, a list of jobs made anew."""
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+from playwright.sync_api import Page, WebSocketRoute, expect
+
+from jobs.folder import JobFolder
+from tests.browser.conftest import PictureKeeper, post
+from tests.browser.test_resume import MODEL, abort, has_all_points_once, held
+from tests.conftest import RunningServer, start_server, until
+
+CUTS = 4
+
+
+def signal_worker(folder: JobFolder, number: signal.Signals) -> None:
+    os.killpg(int(folder.lock.read_text()), number)
+
+
+def test_a_stopped_worker_and_a_socket_that_is_cut_every_second(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    sockets: list[tuple[WebSocketRoute, WebSocketRoute]] = []
+    page.route_web_socket(re.compile("/socket.io/"), lambda ours: sockets.append((ours, ours.connect_to_server())))
+    job_id = post(shared, "models/images/generic", {**MODEL, "dataset": generic})
+    folder = JobFolder(shared.data_dir / "jobs" / job_id)
+    page.goto(f"{shared.url}/models/{job_id}")
+    until(lambda: held(page, "points") > 20, 60, "the curve moves", wait=page.wait_for_timeout)
+    for cut in range(1, CUTS + 1):
+        until(lambda cut=cut: len(sockets) == cut, 20, "the page has a socket again", wait=page.wait_for_timeout)
+        page.wait_for_timeout(1000)
+        for side in sockets[-1]:
+            side.close()
+    seen = held(page, "points")
+    until(lambda: held(page, "points") > seen + 20, 20, "the curve goes on", wait=page.wait_for_timeout)
+
+    remark = page.locator('[data-role="remark"]')
+    expect(remark).to_be_hidden()
+    signal_worker(folder, signal.SIGSTOP)
+    expect(remark).to_contain_text("stopped from outside (SIGSTOP)", timeout=10_000)
+    expect(page.locator('[data-status="Running"]')).to_be_visible()
+    keep_picture(page, "stalled")
+    signal_worker(folder, signal.SIGCONT)
+    expect(remark).to_be_hidden(timeout=10_000)
+    abort(page)
+    has_all_points_once(page, shared, job_id)
+
+
+def test_the_home_page_says_that_the_list_of_jobs_was_made_anew(
+    shared: RunningServer, dataset: str, page: Page, keep_picture: PictureKeeper, tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "a place with a name as long as people give" / "data"
+    shutil.copytree(shared.data_dir / "jobs" / dataset, data_dir / "jobs" / dataset)
+    (data_dir / "layerscope.sqlite").write_text("This is a text. " * 100)
+    server = start_server(data_dir)
+    page.goto(server.url)
+    notice = page.locator('[data-role="damaged-list"]')
+    expect(notice).to_contain_text("The list of jobs was damaged.")
+    expect(page.get_by_role("link", name="Digits")).to_be_visible()
+    keep_picture(page, "damaged")
+    page.set_viewport_size({"width": 390, "height": 800})
+    keep_picture(page, "damaged-narrow")
+    server.stop()
