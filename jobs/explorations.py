@@ -57,6 +57,6 @@ class Explorations(WarmProcesses):
     def _start(self, dataset: JobFolder) -> WarmProcess:
         """A process that may read this dataset, and its databases where they lie elsewhere."""
         splits = dataset.read_dataset()["splits"].values()
-        elsewhere = [Path(facts["images_db"]) for facts in splits if "images_db" in facts]
+        elsewhere = [dataset.source(facts["images_db"]) for facts in splits if "images_db" in facts]
         reads = [dataset.path, *elsewhere]
         return WarmProcess(self._launcher, "jobs.explorer", (), reads, dataset.path / "explorer.log", wants_torch=False)
