@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
+from jobs.networks.contract import Network
+from jobs.training.outside import attributes_of
 from jobs.training.snapshot_files import SnapshotFile, of_epoch, open_snapshot, write_snapshot
 
 FORMAT = 2
@@ -62,7 +64,7 @@ class WithinEpoch:
 
 def save_snapshot(
     file: SnapshotFile,
-    model: nn.Module,
+    network: Network,
     optimizer: Optimizer,
     position: Position,
     schedule: dict[str, Any],
@@ -75,7 +77,9 @@ def save_snapshot(
         "format": FORMAT,
         "epoch": position.epoch,
         "position": {**asdict(position), "epochs_done": position.epochs_done},
-        "model": model.state_dict(),
+        "model": network.model.state_dict(),
+        "loss": network.loss.state_dict() if isinstance(network.loss, nn.Module) else {},
+        "attributes": attributes_of(network),
         "optimizer": optimizer.state_dict(),
         "schedule": schedule,
         "seed": seed,

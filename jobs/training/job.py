@@ -73,7 +73,7 @@ def train(job: WorkerJob) -> None:
     spec = cast(GenericImageModelSpec, job.spec)
     stop_at = time.monotonic() + 3600 * (spec.time_limit or math.inf)
     device = choose_device(spec.select_gpu)
-    use_processors(device, spec.allow_tf32)
+    use_processors(device, spec.allow_tf32, repeats=spec.random_seed is not None)
     dataset_folder = job.sibling(spec.dataset)
     dataset = read_dataset(dataset_folder)
     with advice_on_memory():
@@ -111,13 +111,23 @@ def choose_device(select_gpu: str) -> torch.device:
     return torch.device("cuda:0")
 
 
-def use_processors(device: torch.device, allow_tf32: bool = False) -> None:
-    """Set torch up for speed on this machine."""
+def use_processors(device: torch.device, allow_tf32: bool = False, repeats: bool = False) -> None:
+    """Set torch up for speed on this machine; on a GPU for the same results each time where that is asked for.
+
+    What has no way to give the same each time says so in the log, once.
+    """
     torch.set_num_threads(quiet_threads())
     # Numbers next to zero, which ReLUs and decaying weights make, are slow on CPUs.
     torch.set_flush_denormal(True)
-    # Every batch but the last has the same shape: let cuDNN find its fastest way once.
-    torch.backends.cudnn.benchmark = device.type == "cuda"
+    is_gpu = device.type == "cuda"
+    # Every batch but the last has the same shape: let cuDNN find its fastest way once, which may be another each time.
+    torch.backends.cudnn.benchmark = is_gpu and not repeats
+    if is_gpu and repeats:
+        torch.backends.cudnn.deterministic = True
+        # cuBLAS reads it when it is used first.
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = allow_tf32
     torch.backends.cudnn.allow_tf32 = allow_tf32
 
@@ -178,7 +188,7 @@ def prepare_training(
         beginning=beginning,
         spec=spec,
         plan=plan,
-        keeper=SnapshotKeeper(job, spec, network.model, optimizer, seed),
+        keeper=SnapshotKeeper(job, spec, network, optimizer, seed),
         stop_at=stop_at,
         seed=seed,
         device=device,
@@ -270,7 +280,7 @@ def first_position(training: Training) -> Position:
     """Where the training begins or goes on, with everything as it was there."""
     steps = steps_in_epoch(len(training.train_data), training.batch_size)
     position = Position(training.beginning.step, steps, steps * training.plan.epochs)
-    restore(training.beginning, training.network.model, training.optimizer, position)
+    restore(training.beginning, training.network, training.optimizer, position)
     return position
 
 
@@ -398,7 +408,8 @@ def validate(training: Training, position: Position) -> float | None:
             images = training.prepare(raw_images)
             try:
                 with training.precision():
-                    total += network.loss(network.model(images), network.label_hook(images, labels))
+                    # Some losses give one number as a vector of one.
+                    total += network.loss(network.model(images), network.label_hook(images, labels)).reshape(())
             except (Exception, SystemExit) as error:
                 if is_memory_fault(error):
                     raise

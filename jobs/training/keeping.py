@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 
-from torch import nn
 from torch.optim import Optimizer
 
 from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.networks.contract import Network
 from jobs.training.checkpoints import Position, WithinEpoch, save_snapshot
+from jobs.training.outside import OutsideWatch
 from jobs.training.resuming import tell_of_snapshot
 from jobs.training.snapshot_files import SnapshotFile, newest_step, of_epoch, passing, superfluous
 from jobs.worker import WorkerJob
@@ -20,14 +21,15 @@ class SnapshotKeeper:
         self,
         job: WorkerJob,
         spec: GenericImageModelSpec,
-        model: nn.Module,
+        network: Network,
         optimizer: Optimizer,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
         self._spec = spec
-        self._model = model
+        self._network = network
+        self._outside = OutsideWatch(network)
         self._optimizer = optimizer
         self._seed = seed
         self._clock = clock
@@ -71,11 +73,23 @@ class SnapshotKeeper:
             # What was told up to here must not be lost where the snapshot is not.
             self._job.events.sync()
             save_snapshot(
-                snapshot, self._model, self._optimizer, position, schedule, self._seed, within_epoch, validation_loss
+                snapshot, self._network, self._optimizer, position, schedule, self._seed, within_epoch, validation_loss
             )
 
+        self._warn_of_what_is_outside()
         self._job.when_there_is_room(save, f"the {snapshot.name}")
         self._due_at = self._clock() + self._interval
+
+    def _warn_of_what_is_outside(self) -> None:
+        if not (names := self._outside.changed()):
+            return
+        text = (
+            f"The network's text changes {', '.join(names)} while it trains, outside of its modules, where no snapshot "
+            "holds it: when the training is interrupted it goes on with what the text begins with. Keep it as an attribute "
+            "of a module instead."
+        )
+        print(text)
+        self._job.events.write("message", level="warning", text=text)
 
     def _remove_superfluous(self) -> None:
         doomed = superfluous(self._job.folder, self._spec.keep_snapshots, self._spec.keep_last)

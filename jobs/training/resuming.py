@@ -9,7 +9,9 @@ from torch.optim import Optimizer
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
+from jobs.networks.contract import Network
 from jobs.training.checkpoints import Point, Position, load_file, set_random_state
+from jobs.training.outside import set_attributes
 from jobs.training.snapshot_files import SnapshotFile, newest_good_snapshot
 from jobs.worker import WorkerJob
 
@@ -78,7 +80,7 @@ def _remove_half_snapshots(folder: JobFolder) -> None:
         path.unlink()
 
 
-def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, position: Position) -> None:
+def restore(beginning: Beginning, network: Network, optimizer: Optimizer, position: Position) -> None:
     """Make everything what it was when the snapshot was taken. Nothing may draw random numbers between this and the
     first step."""
     snapshot = beginning.snapshot
@@ -92,8 +94,12 @@ def restore(beginning: Beginning, model: nn.Module, optimizer: Optimizer, positi
         )
     try:
         # Not kept beside the copies that are made of them: on a GPU they are a good part of its memory.
-        model.load_state_dict(snapshot.pop("model"))
+        network.model.load_state_dict(snapshot.pop("model"))
         optimizer.load_state_dict(snapshot.pop("optimizer"))
+        # Older snapshots hold nothing of these.
+        if isinstance(network.loss, nn.Module) and "loss" in snapshot:
+            network.loss.load_state_dict(snapshot["loss"])
+        set_attributes(network, snapshot.get("attributes", {}))
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"The {name} does not fit the network: its text made another one then. "

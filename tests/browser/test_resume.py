@@ -95,3 +95,29 @@ def test_a_training_that_crashes_before_its_first_snapshot_begins_anew_on_the_op
     until(lambda: held(page, "points") > 20, 60, "the curve goes on", wait=page.wait_for_timeout)
     abort(page)
     has_all_points_once(page, shared, job_id)
+
+
+def test_a_training_that_is_done_trains_longer_before_ones_eyes(
+    shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
+) -> None:
+    fields = {**MODEL, "dataset": generic, "train_epochs": 4, "snapshot_interval": 1, "keep_snapshots": "last"}
+    job_id = post(shared, "models/images/generic", fields)
+    page.goto(f"{shared.url}/models/{job_id}")
+    longer = page.get_by_role("button", name="Train longer")
+    expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
+    listed = page.locator('[data-role="snapshot-list"]')
+    expect(listed).to_have_text("43")
+    longer.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("as in its last step, 3e-5")
+    keep_picture(page, "asked")
+    dialog.get_by_role("button", name="Cancel").click()
+    longer.click()
+    dialog.get_by_label("More epochs").fill("3")
+    dialog.get_by_label("Learning rate").fill("0.001")
+    dialog.get_by_role("button", name="Train", exact=True).click()
+    expect(listed).to_have_text("76", timeout=60_000)
+    expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
+    expect(page.locator('[data-role="epoch"]')).to_have_text("7.0 of 7")
+    expect(page.locator('[data-role="snapshots"] option')).to_have_text(["Epoch #7", "Epoch #6"])
+    has_all_points_once(page, shared, job_id)

@@ -15,6 +15,7 @@ from torch import nn
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder
+from jobs.networks.contract import Network
 from jobs.training.checkpoints import Position, load_snapshot, save_snapshot, set_random_state
 from jobs.training.snapshot_files import newest_good_snapshot, newest_step, of_epoch, write_snapshot
 from jobs.training.solvers import make_optimizer
@@ -32,7 +33,7 @@ def save(folder: JobFolder, step: int = 14) -> nn.Module:
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     position = Position(step, 10, 30)
-    save_snapshot(of_epoch(folder, position.epoch), model, optimizer, position, {"lr_policy": "step"}, seed=5)
+    save_snapshot(of_epoch(folder, position.epoch), Network(model), optimizer, position, {"lr_policy": "step"}, seed=5)
     return model
 
 

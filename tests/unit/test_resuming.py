@@ -81,7 +81,7 @@ def told(job: WorkerJob) -> dict[str, Any]:
 
 def trained(jobs_dir: Path, **changes: Any) -> WorkerJob:
     make_dataset(jobs_dir)
-    job = model_job(jobs_dir, **OPTIONS, **changes)
+    job = model_job(jobs_dir, **OPTIONS | changes)
     train(job)
     return job
 
@@ -174,3 +174,54 @@ def test_a_snapshot_of_another_network_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"The snapshot of epoch 5 does not fit the network.* Clone the job"):
         train(taken_up(other))
     assert job.folder.snapshot(5).exists()
+
+
+# A module that counts its steps in plain Python and in a tensor that is no buffer, and a loss that keeps a mean.
+COUNTING = """
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+        self._seen = torch.zeros(1)
+
+    def forward(self, input):
+        if self.training:
+            self.steps += 1
+            self._seen += input.mean().detach()
+        return input * (1 + self.steps / 1000) + self._seen
+
+class Moving(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(1))
+
+    def forward(self, output, target):
+        loss = ((output - target) ** 2).mean()
+        if torch.is_grad_enabled():
+            self.mean.mul_(0.9).add_(0.1 * loss.detach().sqrt())
+        return loss / self.mean
+
+def network(params):
+    model = nn.Sequential(Scale(1 / 256), nn.Flatten(), nn.Linear(400, 10), Counting(), nn.Linear(10, 400),
+                          nn.Unflatten(1, (1, 20, 20)))
+    return dict(model=model, loss=Moving(), label_hook=lambda input, label: input)
+"""
+
+
+def test_what_modules_and_the_loss_keep_outside_of_the_weights_goes_on_too(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "whole", custom_network=COUNTING)
+    make_dataset(tmp_path / "parts")
+    job = model_job(tmp_path / "parts", **OPTIONS | {"custom_network": COUNTING})
+    with pytest.raises(StopRequested):
+        train(WorkerJob(job.folder, job.spec, job.events, StopAt(17)))
+    train(taken_up(job))
+    assert told(job) == told(whole)
+    assert weights(job, 5) == weights(whole, 5)
+    assert not [event for event in events_of(job, "message") if event["level"] == "warning"]
+
+
+def test_what_a_text_keeps_where_no_snapshot_holds_it_is_told_once(tmp_path: Path) -> None:
+    text = NETWORK.replace("def noisy(input, label):", "steps = [0]\n\ndef noisy(input, label):\n    steps[0] += 1")
+    job = trained(tmp_path, custom_network=text)
+    (warning,) = [event["text"] for event in events_of(job, "message") if event["level"] == "warning"]
+    assert warning.startswith("The network's text changes steps while it trains, outside of its modules")
