@@ -11,7 +11,7 @@ from playwright.sync_api import Page, WebSocketRoute, expect
 from jobs.folder import JobFolder
 from tests.browser.conftest import PictureKeeper, post
 from tests.browser.test_resume import MODEL, abort, has_all_points_once, held
-from tests.conftest import RunningServer, start_server, until
+from tests.conftest import RunningServer, save_digits, start_server, until
 
 CUTS = 4
 
@@ -47,6 +47,30 @@ def test_a_stopped_worker_and_a_socket_that_is_cut_every_second(
     expect(remark).to_be_hidden(timeout=10_000)
     abort(page)
     has_all_points_once(page, shared, job_id)
+
+
+def test_a_dataset_that_is_begun_anew_is_told_once_on_its_open_page(
+    shared: RunningServer, digits: Path, page: Page, keep_picture: PictureKeeper
+) -> None:
+    pictures = save_digits(digits.parent / "many", 1000)
+    for picture in pictures.glob("0/*.png"):
+        picture.write_text("This is no picture.")
+    fields: dict[str, str | int] = {"dataset_name": "Many", "folder_train": str(pictures)}
+    job_id = post(shared, "datasets/images/classification", fields | {"resize_width": 700, "resize_height": 700})
+    page.goto(f"{shared.url}/datasets/{job_id}")
+    skipped = page.locator('[data-role="skipped-rows"] tr')
+    expect(skipped.first).to_be_visible()
+    folder = JobFolder(shared.data_dir / "jobs" / job_id)
+    signal_worker(folder, signal.SIGKILL)
+    messages = page.locator('[data-role="message-list"]')
+    expect(messages).to_contain_text("(SIGKILL)")
+    expect(messages).to_contain_text("Begun anew.")
+    expect(skipped.first).to_be_visible()
+    keep_picture(page, "anew")
+    abort(page)
+    rows = skipped.all_inner_texts()
+    assert len(rows) == len(set(rows)) > 0
+    expect(page.locator('[data-role="skipped-count"]')).to_have_text(str(len(rows)))
 
 
 def test_the_home_page_says_that_the_list_of_jobs_was_made_anew(

@@ -109,7 +109,14 @@ def flip_bits(database: Path) -> None:
     database.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [write_text, cut, flip_bits])
+def misspell(database: Path) -> None:
+    """Good for SQLite, and not for us."""
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE jobs SET status = 'Dome', summary = '{' WHERE id = (SELECT max(id) FROM jobs)")
+    connection.close()
+
+
+@pytest.mark.parametrize("damage", [write_text, cut, flip_bits, misspell])
 def test_a_damaged_list_of_jobs_is_made_anew_from_their_folders(
     data_dir: Path, serve: Serve, damage: Callable[[Path], None]
 ) -> None:
