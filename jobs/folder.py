@@ -8,8 +8,11 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from jobs.specs import ServerPaths
 
 # As DIGITS wrote them.
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -72,6 +75,10 @@ class JobFolder:
     @property
     def snapshots(self) -> Path:
         return self.path / "snapshots"
+
+    def open(self, path: Path) -> BufferedReader:
+        """A file of the job's own, to send; OSError where a worker has put a link that leads out, or a pipe, in its place."""
+        return ServerPaths((self.path,)).open(path)
 
     def snapshot(self, epoch: int) -> Path:
         return self.snapshots / f"snapshot_{epoch}.pt"

@@ -44,8 +44,9 @@ def _frame(job: JobView, number: str) -> bytes | None:
     if not number.isdecimal() or len(number) > LONGEST_NUMBER:
         return None
     try:
-        return job.folder.frame(int(number)).read_bytes()
-    except FileNotFoundError:
+        with job.folder.open(job.folder.frame(int(number))) as file:
+            return file.read()
+    except (FileNotFoundError, PermissionError):
         return None
 
 

@@ -1,15 +1,19 @@
 """What a person can do with any job: follow, rename, annotate, clone, abort, pause, resume, train longer, delete."""
 
+import os
 import re
 from collections.abc import Callable
 from http import HTTPStatus
+from io import BufferedReader, BytesIO
+from pathlib import Path
 
-from flask import Blueprint, Response, abort, jsonify, redirect, request, send_from_directory, url_for
+from flask import Blueprint, Response, abort, jsonify, redirect, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 
 from jobs.attributes import Attributes, keep_attributes
 from jobs.errors import LayerscopeError, NoSuchJob
 from jobs.events import read_events
+from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.training.plan import Extension
 from webapp.errors import FormErrors, wants_json
@@ -20,7 +24,7 @@ from webapp.services import services
 blueprint = Blueprint("job_actions", __name__)
 
 # What a job publishes for its page. Anything else in its folder stays where it is.
-PUBLISHED_FILES = ("mean.jpg",)
+PUBLISHED_FILES = {"mean.jpg": "image/jpeg"}
 LOG_PAGE_BYTES = 100_000
 EVENTS_PAGE_BYTES = 1_000_000
 TYPE = re.compile(r"[a-z_]{1,40}")
@@ -61,19 +65,26 @@ def events(job_id: str) -> ResponseReturnValue:
 @blueprint.get("/jobs/<job_id>/log")
 def log(job_id: str) -> ResponseReturnValue:
     """The worker's output from byte `since` on; without it, the last of it. `download=1` sends the whole file."""
-    path = job_view(job_id).folder.log
+    folder = job_view(job_id).folder
     if request.args.get("download"):
-        return send_from_directory(
-            path.parent, path.name, mimetype="text/plain", as_attachment=True, download_name=f"{job_id}.log"
-        )
-    if not path.exists():
+        file = _to_send(folder, folder.log)
+        return send_file(file, mimetype="text/plain", as_attachment=True, download_name=f"{job_id}.log")
+    if not folder.log.exists():
         return jsonify(text="", next=0, size=0)
-    size = path.stat().st_size
-    since = _offset("since") if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
-    with path.open("rb") as file:
+    with _to_send(folder, folder.log) as file:
+        size = os.fstat(file.fileno()).st_size
+        since = _offset("since") if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
         file.seek(since)
         content = file.read(LOG_PAGE_BYTES)
     return jsonify(text=content.decode(errors="replace"), next=since + len(content), size=size)
+
+
+def _to_send(folder: JobFolder, path: Path) -> BufferedReader:
+    """A file that the job's worker wrote; 404 where there is none, or something else in its place."""
+    try:
+        return folder.open(path)
+    except OSError as error:
+        abort(HTTPStatus.NOT_FOUND, f"The job's file {path.name} cannot be sent: {error.strerror}.")
 
 
 def _offset(name: str) -> int:
@@ -98,7 +109,8 @@ def file(job_id: str, name: str) -> ResponseReturnValue:
     job = job_view(job_id)
     if name not in PUBLISHED_FILES:
         abort(HTTPStatus.NOT_FOUND, f"The job publishes no file {name!r}.")
-    return send_from_directory(job.folder.path, name)
+    with _to_send(job.folder, job.folder.path / name) as file:
+        return send_file(BytesIO(file.read()), mimetype=PUBLISHED_FILES[name])
 
 
 @blueprint.put("/jobs/<job_id>")

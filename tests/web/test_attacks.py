@@ -17,6 +17,7 @@
 | fields that leak through filters and orders | `test_lists_are_sorted_and_filtered_by_what_they_show` |
 | bombs of bytes, parts, numbers and JSON | `test_uploads.py` |
 | bombs of pixels, damaged and lying pictures | `test_uploads.py` |
+| links in what a worker wrote | `test_links_that_a_worker_left_in_its_folder_are_not_followed` |
 | databases that crash who reads them | `test_a_database_that_is_made_to_do_harm_ends_no_server` |
 | lines and colours for the log of the server | `unit/test_logs.py` |
 | Lua and Python that want out | the tests of Torch7's sandbox and of containment |
