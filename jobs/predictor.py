@@ -30,6 +30,7 @@ from jobs.showing import pass_through, read_image, show
 from jobs.training.checkpoints import load_snapshot
 from jobs.training.data import Preparation
 from jobs.training.job import choose_device, preparation, read_dataset, use_processors
+from jobs.training.outside import set_attributes
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class Predictor:
             self._weight_rows = {}
             try:
                 self._network.model.load_state_dict(content["model"])
+                # Older snapshots hold none.
+                set_attributes(self._network, content.get("attributes", {}))
             except RuntimeError as error:
                 raise UserError(f"The snapshot of epoch {epoch} is not of this network: {error}") from error
             self._loaded = version

@@ -344,6 +344,18 @@ def test_a_training_that_the_system_stops_goes_on_when_it_can(
     assert any(text.startswith("Stopped from outside (SIGTERM)") and "Taken up again" in text for text in messages)
 
 
+def test_a_training_that_reached_its_time_limit_ends_with_that_cause_and_can_be_resumed(
+    scheduler: Scheduler, store: Store
+) -> None:
+    job_id = submit(scheduler, train_epochs=100_000, time_limit=0.0001)
+    for runs in (1, 2):
+        job = polled(scheduler, store, job_id, has_ended)
+        assert job.status is Status.ABORTED
+        assert (job.cause or "").startswith("It reached its time limit of 0.0001 hours. Resume lets it go on")
+        assert history(store, job_id).count("Running") == runs
+        scheduler.resume(job_id)
+
+
 def test_a_worker_that_dies_at_once_after_a_resume_has_not_ended_as_the_one_before(
     scheduler: Scheduler, store: Store
 ) -> None:
