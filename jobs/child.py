@@ -1,7 +1,7 @@
 """What every child is first: `python -P -m jobs.child DESCRIPTOR OF ITS ORDERS [--prepared]`.
 
-It knows nothing of any job until its order comes, by `jobs.children`. Then it confines itself as the order says, tells that
-it has taken it, and is from then on the child that the order asks for. A prepared one has imported torch before; it
+It knows nothing of any job until its order comes, by `jobs.children`. Then it confines itself as the order says, tells what
+protects from it, and is from then on the child that the order asks for. A prepared one has imported torch before; it
 says once that it is ready, and gets no order before.
 """
 
@@ -13,15 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from jobs.children import READY, TAKEN
-from jobs.containment.confinement import Confinement, confine
+from jobs.children import MOST_BYTES, READY
+from jobs.containment.confinement import Confinement, confine, protections
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SECONDS_TO_BE_HEARD = 10.0
-MOST_BYTES = 1_000_000
 MOST_DESCRIPTORS = 8
 
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
             os.close(descriptor)
         # Who started it may have gone meanwhile; the work goes on.
         with suppress(BrokenPipeError):
-            orders.send(TAKEN)
+            orders.send(json.dumps([asdict(protection) for protection in protections()]).encode())
     status: int = import_module(order["module"]).main([*order["arguments"], *map(str, descriptors[3:])])
     return status
 

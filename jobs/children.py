@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 # Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
 SECONDS_BEFORE_NEXT_SPARE = 3.0
-# What a prepared child says when it has imported everything, and every child when it is confined and begins.
+# What a prepared child says when it has imported everything.
 READY = b"ready"
-TAKEN = b"taken"
+# Longer than any order, and than what a child says when it begins.
+MOST_BYTES = 1_000_000
 # Of what a child said before it began, so much belongs in an error: where a fault was, and which.
 LAST_LINES = 3
 
@@ -82,7 +83,7 @@ class ChildProcess(subprocess.Popen[bytes]):
     def __init__(self, environment: dict[str, str], folder: Path, prepared: bool) -> None:
         """A process that waits for its order; a `prepared` one imports torch first."""
         self._orders, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._has_begun = False
+        self._protections: str | None = None
         # In memory: it must be there on a full disk, too.
         self._said: BinaryIO = os.fdopen(os.memfd_create("said before the order"), "w+b")
         command = [sys.executable, "-P", "-m", "jobs.child", str(its.fileno()), *(["--prepared"] if prepared else [])]
@@ -118,12 +119,16 @@ class ChildProcess(subprocess.Popen[bytes]):
             self._orders.recv(len(READY), socket.MSG_DONTWAIT)
         socket.send_fds(self._orders, [order], descriptors)
 
+    def protections(self) -> str | None:
+        """What protects the machine from it, as JSON, once it has confined itself and begins with its order."""
+        if self._protections is None:
+            with suppress(OSError):
+                self._protections = self._orders.recv(MOST_BYTES, socket.MSG_DONTWAIT).decode() or None
+        return self._protections
+
     def words_before_order(self) -> str | None:
         """What it said last, if it ended before it had begun with its order; else None."""
-        if not self._has_begun:
-            with suppress(OSError):
-                self._has_begun = self._orders.recv(len(TAKEN), socket.MSG_DONTWAIT) == TAKEN
-        if self._has_begun:
+        if self.protections() is not None:
             return None
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").split("\n")

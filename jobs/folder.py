@@ -1,6 +1,7 @@
 """A job is a folder: the whole contract between the web and the work."""
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -111,6 +112,9 @@ class JobFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def spec_sha256(self) -> str:
+        return hashlib.sha256(self.spec.read_bytes()).hexdigest()
 
     def read_spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = json.loads(self.spec.read_text())

@@ -20,7 +20,9 @@ import torch
 from torch import nn
 
 from jobs.building import build_and_check
+from jobs.containment.limits import GIB, memory_limit
 from jobs.errors import BadNetwork, LayerscopeError
+from jobs.networks.contract import is_memory_fault
 from jobs.networks.pipes import PrivatePipes
 from jobs.torch7.weights import load_into
 from jobs.training.threads import quiet_threads
@@ -47,7 +49,16 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     except (MemoryError, RuntimeError) as error:
         # Torch says "can't allocate memory" with a RuntimeError.
         print(traceback.format_exc(), file=sys.stderr)
-        return _error(BadNetwork(f"The network could not be tried: {error or 'there is no memory left for it.'}"))
+        return _error(BadNetwork(f"The network could not be tried: {_memory_fault(error) or error}"))
+
+
+def _memory_fault(error: MemoryError | RuntimeError) -> str:
+    """A sentence where memory ran out."""
+    if not is_memory_fault(error):
+        return ""
+    limit = memory_limit()
+    allowed = "is left" if limit is None else f"it may have, {limit / GIB:.3g} GiB (--memory-limit)"
+    return f"it wants more memory than {allowed}. Make it smaller."
 
 
 def _python(request: dict[str, Any]) -> dict[str, Any]:

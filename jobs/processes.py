@@ -4,22 +4,39 @@ import json
 import os
 import queue
 import signal
+import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
-from jobs.containment.confinement import Needs
+from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Needs, Policy, Protection
 from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
 from jobs.events import STATUS_CANNOT_WRITE
 from jobs.folder import JobFolder, take_lock
 from jobs.registry import job_kind
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 
-# A snapshot, or a log that nobody cuts; a database of pictures; and what a network prints that is only tried.
-LARGEST_FILE_BYTES = 64 * 2**30
+
+@dataclass(frozen=True)
+class Trial:
+    """What a child said that was started to see what protects it. What torch can do is known where it was asked."""
+
+    protections: list[Protection]
+    torch: str = ""
+    cuda: str | None = None
+    gpus: int = 0
+
+    @property
+    def missing(self) -> list[Protection]:
+        """What of that is not in force which `--sandbox require` asks for."""
+        return [found for found in self.protections if found.name in REQUIRED and not found.in_force]
+
+
+# A database of pictures, and what a network prints that is only tried.
 LARGEST_DATABASE_BYTES = 2**44
 LARGEST_SCRATCH_BYTES = 2**28
 
@@ -65,13 +82,30 @@ def needs_of_worker(folder: JobFolder, spec: JobSpec, device: str, paths: Server
     kind, jobs_dir = job_kind(spec.kind), folder.path.parent
     parent = spec.parent_id(jobs_dir)
     return Needs(
-        reads=[*spec.paths(), *([jobs_dir / parent] if parent else [])],
+        reads=[*(folder.source(str(path)) for path in spec.paths()), *([jobs_dir / parent] if parent else [])],
         writes=[folder.path],
         roots=paths.roots if kind.family == "dataset" else (),
         starts_processes=kind.starts_processes,
         gpu=device.startswith("gpu"),
         largest_file=LARGEST_DATABASE_BYTES if kind.family == "dataset" else LARGEST_FILE_BYTES,
     )
+
+
+def try_out(policy: Policy, scratch: Path, *arguments: str, gpu: bool = False) -> Trial:
+    """What would protect a child that runs pasted code here. EnvironmentFault where no child can be started."""
+    needs = Needs(writes=[scratch], gpu=gpu)
+    environment = child_environment(scratch, None)
+    order = Order("jobs.containment.trial", arguments, scratch, environment, needs=needs, wants_torch=False)
+    with tempfile.TemporaryFile() as said, Path(os.devnull).open("rb") as nothing:
+        child = Launcher(policy=policy).start(order, nothing.fileno(), said.fileno(), said.fileno())
+        status = child.wait()
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+    if status != 0:
+        raise EnvironmentFault(child.words_before_order() or text or f"The process ended with status {status}.")
+    # Libraries may have said something before.
+    answer = json.loads(text.split("\n")[-1])
+    return Trial(**answer | {"protections": [Protection(**protection) for protection in answer["protections"]]})
 
 
 def out_of_memory_kills() -> int:

@@ -56,6 +56,9 @@ def damage_of(database: Path) -> str | None:
     connection.text_factory = lambda text: text.decode(errors="replace")
     try:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except UnicodeDecodeError as error:
+        # SQLite's own sentence quotes what is damaged.
+        return str(error)
     except sqlite3.DatabaseError as error:
         # Of the extended codes the low byte says the kind.
         if error.sqlite_errorcode & 0xFF in DAMAGED:

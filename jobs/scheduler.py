@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from jobs.children import ChildProcess, Launcher
-from jobs.errors import FREE_TO_BEGIN, EnvironmentFault, LayerscopeError, NoSuchJob, Refused, full_disk_in_words
+from jobs.errors import (
+    FREE_TO_BEGIN,
+    LayerscopeError,
+    NoSuchJob,
+    Refused,
+    UserError,
+    full_disk_in_words,
+)
 from jobs.events import EventPage, all_events, read_events, that_count
 from jobs.folder import JobFolder, lock_is_held, new_job_id, publish, remove_folder, write_json
+from jobs.logs import cut_log
 from jobs.processes import ending_in_words, out_of_memory_kills, start_worker
 from jobs.registry import JobKind, job_kind, parse_spec
 from jobs.resources import Resources
@@ -53,6 +61,8 @@ class Child:
     worker: WorkerIdentity | None
     out_of_memory_kills: int
     kill_at: float | None = None
+    # Whether it is kept what protects the machine from it.
+    is_noted: bool = False
 
 
 @dataclass
@@ -123,10 +133,11 @@ class Scheduler:
         now = datetime.now().astimezone()
         kind = job_kind(spec.kind)
         with full_disk_in_words():
-            job_id = self._make_folder(spec, now)
+            job_id, sha256 = self._make_folder(spec, now)
         try:
             self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
-                            spec.parent_id(self._jobs_dir), getattr(spec, "framework", None))  # fmt: skip
+                            spec.parent_id(self._jobs_dir), getattr(spec, "framework", None),
+                            spec_sha256=sha256)  # fmt: skip
         except BaseException:
             shutil.rmtree(self.folder(job_id).path, ignore_errors=True)
             raise
@@ -134,18 +145,20 @@ class Scheduler:
         self._wake.set()
         return job_id
 
-    def _make_folder(self, spec: JobSpec, now: datetime) -> str:
+    def _make_folder(self, spec: JobSpec, now: datetime) -> tuple[str, str]:
+        """The job's id, and the SHA-256 of its spec."""
         while (self._jobs_dir / (job_id := new_job_id(now))).exists():
             pass
         unfinished = JobFolder(self._jobs_dir / f".{job_id}.new")
         try:
             unfinished.path.mkdir()
             write_json(unfinished.spec, spec.model_dump(mode="json"))
+            sha256 = unfinished.spec_sha256()
             publish(unfinished.path, self._jobs_dir / job_id)
         except BaseException:
             shutil.rmtree(unfinished.path, ignore_errors=True)
             raise
-        return job_id
+        return job_id, sha256
 
     def abort(self, job_id: str, to_delete: bool = False) -> None:
         """End a job. Where that is only to delete it then, it is refused if the deletion would be."""
@@ -333,6 +346,8 @@ class Scheduler:
         # Ask before reading: no event can come after the last read of a worker that was dead before it.
         alive = self._is_alive(job.id, child)
         summary = self._hear(job)
+        self._note_protections(job, child)
+        cut_log(self.folder(job.id).log)
         if alive:
             if child.worker is not None:
                 words = self._signs.words(job.id, child.worker, self.folder(job.id).path)
@@ -350,6 +365,14 @@ class Scheduler:
                 return
         # Read again: something may have been wished of it since.
         self._conclude(self._store.get(job.id), child, summary)
+
+    def _note_protections(self, job: JobRecord, child: Child) -> None:
+        """Keep what the worker said of itself before it read anything of the job: later it may say what it likes."""
+        if child.process is None or child.is_noted or (protections := child.process.protections()) is None:
+            return
+        child.is_noted = True
+        self._store.note_protections(job.id, protections)
+        self.listeners.tell_change(job.id, "status")
 
     def _is_alive(self, job_id: str, child: Child) -> bool:
         """Whether anything of the job's worker is left. What a dead worker had started holds its lock, and is ended."""
@@ -461,9 +484,9 @@ class Scheduler:
         self._forget_remark(job.id)
         running.append(self._store.get(job.id))
         try:
-            spec = parse_spec(self.folder(job.id).read_spec())
+            spec = self._spec_as_entered(job)
             process = start_worker(self.folder(job.id), spec, device, self._launcher, job.cause, self._paths)
-        except (EnvironmentFault, OSError, ValueError, KeyError) as error:
+        except (LayerscopeError, OSError, ValueError, KeyError) as error:
             self._store.move(
                 job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
             )
@@ -472,6 +495,17 @@ class Scheduler:
         self.listeners.tell_change(job.id, "status")
         if job.id in self._children:
             self._store.note_worker(job.id, str(self._children[job.id].worker))
+
+    def _spec_as_entered(self, job: JobRecord) -> JobSpec:
+        """What the job was asked. UserError when that is not what stands in its folder any more: what the worker may read
+        is taken from it, and a network of an earlier worker of the job may have written it."""
+        folder = self.folder(job.id)
+        if job.spec_sha256 is not None and folder.spec_sha256() != job.spec_sha256:
+            raise UserError(
+                "The file spec.json in its folder was changed after the job was entered, by hand or by the network's own "
+                "code. Make the job anew."
+            )
+        return parse_spec(folder.read_spec())
 
     def _wanted_device(self, job_id: str) -> str:
         """What the person chose in the form. Kept while the job waits, because it never changes."""

@@ -55,6 +55,9 @@ MIGRATIONS = (
     "ALTER TABLE jobs ADD COLUMN worker TEXT;",
     # What a person wishes of a running job: that it stops, and why.
     "ALTER TABLE jobs ADD COLUMN wish TEXT;",
+    # The SHA-256 of spec.json, which lies where pasted code may write; NULL for jobs of before, which are taken as they are.
+    # And what protected the machine from the worker that was at it last, as JSON.
+    "ALTER TABLE jobs ADD COLUMN spec_sha256 TEXT; ALTER TABLE jobs ADD COLUMN protections TEXT;",
 )
 SCHEMA_VERSION = 1 + len(MIGRATIONS)
 
@@ -90,6 +93,8 @@ class JobRecord:
     crashed_after_step: int
     worker: str | None
     wish: Wish | None
+    spec_sha256: str | None
+    protections: str | None
 
 
 @dataclass(frozen=True)
@@ -202,16 +207,18 @@ class Store:
             self._connection.close()
 
     def add(self, job_id: str, kind: str, family: str, name: str, group_name: str, created: float,
-            parent_id: str | None, framework: str | None = None, past: Past | None = None) -> None:  # fmt: skip
+            parent_id: str | None, framework: str | None = None, past: Past | None = None,
+            spec_sha256: str | None = None) -> None:  # fmt: skip
         """Enter a new job as Initialized, or one with a past. Its folder must be complete already."""
         past = past or Past([StatusChange(Status.INITIALIZED, created)], {}, 0)
         status = past.changes[-1].status
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework, notes, "
-                "cause, cause_line, event_offset, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "cause, cause_line, event_offset, summary, spec_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (job_id, kind, family, name, group_name, status, created, parent_id, framework, past.notes,
-                 past.summary.get("cause"), past.summary.get("line"), past.event_offset, json.dumps(past.summary)),
+                 past.summary.get("cause"), past.summary.get("line"), past.event_offset, json.dumps(past.summary),
+                 spec_sha256),
             )  # fmt: skip
             connection.executemany(
                 "INSERT INTO status_changes VALUES (?, ?, ?)",
@@ -359,6 +366,11 @@ class Store:
                 (Wish.ABORT, wish, job_id, Status.RUNNING),
             ).rowcount
         return bool(noted)
+
+    def note_protections(self, job_id: str, protections: str) -> None:
+        """Keep what protects the machine from the job's worker."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE jobs SET protections = ? WHERE id = ?", (protections, job_id))
 
     def record_events(self, job_id: str, since: int, offset: int, summary: dict[str, Any]) -> None:
         """Note that the events from `since` up to `offset` are in `summary`."""

@@ -17,12 +17,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from jobs.containment.confinement import protections
 from jobs.errors import DISK_FULL, BadNetwork, LayerscopeError, StopRequested, is_disk_full
 from jobs.events import STATUS_CANNOT_WRITE, EventWriter
 from jobs.folder import JobFolder, sign_lock, take_lock
@@ -123,8 +122,7 @@ def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> in
     status = 0
     try:
         try:
-            # Before anything of a user's runs here: only the first one of a worker counts.
-            events.write("started", protections=[asdict(protection) for protection in protections()])
+            events.write("started")
             spec = parse_spec(folder.read_spec())
             kind = job_kind(spec.kind)
             if kind.resumes:

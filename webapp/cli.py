@@ -7,23 +7,29 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from jobs.backup import back_up, restore
-from jobs.errors import LayerscopeError
+from jobs.containment.confinement import Mode, Policy
+from jobs.containment.limits import GIB, memory_for_children
+from jobs.errors import EnvironmentFault, LayerscopeError
 from jobs.folder import take_lock
+from jobs.processes import try_out
 from jobs.rebuilding import open_store
 from webapp import create_app
 from webapp.config import LOOPBACK_HOSTS, THREADS, VERSION, Settings, default_data_dir
+from webapp.doctor import examine
 from webapp.image_url import ImagesOfTheWeb
 from webapp.logs import GunicornLogger, start_logging
 
 SHUTDOWN_GRACE_SECONDS = 2
+LEAST_MEMORY_GIB = 1.0  # torch alone takes a good part of that
 PREDECESSOR_SECONDS = 5  # what is left of a server that was killed ends by itself within this time
 
 
@@ -32,6 +38,16 @@ DATA_DIR = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="LAYERSCOPE_DATA_DIR",
     help="Where jobs are kept. Default: this user's data directory.",
+)
+
+
+MEMORY_LIMIT = click.option(
+    "--memory-limit",
+    type=click.FloatRange(min=LEAST_MEMORY_GIB),
+    envvar="LAYERSCOPE_MEMORY_LIMIT",
+    metavar="GIB",
+    callback=lambda context, option, value: memory_for_children() if value is None else int(value * GIB),
+    help="How many GiB a training or a test on the CPU may take. Default: nine tenths of the machine's.",
 )
 
 
@@ -50,16 +66,22 @@ def main() -> None:
               help="A folder that forms may name; repeatable. Default: the home folder and the current one.")  # fmt: skip
 @click.option("--allow-host", "allowed_hosts", multiple=True, envvar="LAYERSCOPE_ALLOW_HOST",
               help="A name by which browsers may reach this server, beside the loopback ones; repeatable.")  # fmt: skip
+@click.option("--sandbox", default="auto", type=click.Choice(get_args(Mode)), envvar="LAYERSCOPE_SANDBOX",
+              show_default=True, help="Contain pasted networks: as far as this machine can; require: not start where it "
+              "cannot; off: not at all.")  # fmt: skip
+@MEMORY_LIMIT
 @click.option("--allow-image-url", is_flag=True, envvar="LAYERSCOPE_ALLOW_IMAGE_URL",
               help="Let Test One fetch pictures from public addresses of the web.")  # fmt: skip
 def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, ...],
-          allowed_hosts: tuple[str, ...], allow_image_url: bool) -> None:  # fmt: skip
+          allowed_hosts: tuple[str, ...], sandbox: Mode, memory_limit: int, allow_image_url: bool) -> None:  # fmt: skip
     """Serve the web application."""
     start_logging()
     settings = Settings(
         data_dir=(data_dir or default_data_dir()).resolve(),
         data_roots=data_roots or (Path.home(), Path.cwd()),
         allowed_hosts=(*LOOPBACK_HOSTS, *allowed_hosts),
+        sandbox=sandbox,
+        memory_limit=memory_limit,
         images_of_the_web=ImagesOfTheWeb() if allow_image_url else None,
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
@@ -67,11 +89,43 @@ def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, .
         settings.make_folders()
         with tempfile.TemporaryFile(dir=settings.jobs_dir):
             pass
+    check_sandbox(settings.containment)
     _check_address(host, port)
     with _hold_data_dir(settings):
         with _using(settings):
             open_store(settings.database, settings.jobs_dir).close()
         Server(settings, host, port).run()
+
+
+def check_sandbox(policy: Policy) -> None:
+    """Refuse to start where pasted code cannot be contained and the person wants that it is."""
+    if policy.mode != "require":
+        return
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            missing = try_out(replace(policy, mode="auto"), Path(scratch)).missing
+    except (OSError, EnvironmentFault) as error:
+        raise click.ClickException(f"Whether pasted code can be contained here cannot be found out: {error}") from error
+    if missing:
+        sentences = " ".join(f"{protection.name.capitalize()}: {protection.text}" for protection in missing)
+        raise click.ClickException(
+            f"--sandbox require asks for what this machine does not offer. {sentences} "
+            '"layerscope doctor" shows all of it; --sandbox auto contains pasted code as far as it can be.'
+        )
+
+
+@main.command("doctor")
+@DATA_DIR
+@MEMORY_LIMIT
+def doctor_command(data_dir: Path | None, memory_limit: int) -> None:
+    """Say what this machine offers to Layerscope, and what it lacks."""
+    settings = Settings((data_dir or default_data_dir()).resolve(), memory_limit=memory_limit)
+    findings = list(examine(settings))
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        click.echo(f"{finding.state:6} {finding.what:{width}}  {finding.text}")
+    if any(finding.state == "fails" for finding in findings):
+        raise click.exceptions.Exit(1)
 
 
 @main.command("backup")

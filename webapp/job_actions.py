@@ -73,7 +73,9 @@ def log(job_id: str) -> ResponseReturnValue:
         return jsonify(text="", next=0, size=0)
     with _to_send(folder, folder.log) as file:
         size = os.fstat(file.fileno()).st_size
-        since = _offset("since") if "since" in request.args else max(0, size - LOG_PAGE_BYTES)
+        asked = _offset("since") if "since" in request.args else None
+        # A log that is shorter than what was read of it was cut since: its end is news.
+        since = asked if asked is not None and asked <= size else max(0, size - LOG_PAGE_BYTES)
         file.seek(since)
         content = file.read(LOG_PAGE_BYTES)
     return jsonify(text=content.decode(errors="replace"), next=since + len(content), size=size)

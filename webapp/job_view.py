@@ -1,5 +1,6 @@
 """A job as pages, rows and JSON show it."""
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any
 
 from flask import url_for
 
+from jobs.containment.confinement import REQUIRED
 from jobs.errors import NoSuchJob
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
@@ -136,6 +138,25 @@ class JobView:
         return services().scheduler.remark(self.id)
 
     @property
+    def containment(self) -> dict[str, Any] | None:
+        """How far the machine was protected from the job's last worker: in two words, what of it, and each protection.
+
+        None where no worker was started, or none has told.
+        """
+        if self.record.protections is None:
+            return None
+        protections: list[dict[str, Any]] = json.loads(self.record.protections)
+        missing = [protection["name"] for protection in protections if not protection["in_force"]]
+        if not missing:
+            title, of = "Contained", ", ".join(protection["name"] for protection in protections)
+        elif len(missing) == len(protections):
+            title, of = "Not contained", ""
+        else:
+            title = "Contained in part" if set(missing) & set(REQUIRED) else "Contained"
+            of = f"but for: {', '.join(missing)}"
+        return {"title": title, "of": of, "is_good": title == "Contained", "protections": protections}
+
+    @property
     def dataset_id(self) -> str | None:
         return self.record.parent_id
 
@@ -186,6 +207,7 @@ def status_of(job: JobView) -> dict[str, Any]:
         "progress": job.progress,
         "seconds_left": job.seconds_left,
         "elapsed": job.elapsed,
+        "containment": job.containment,
     }
 
 

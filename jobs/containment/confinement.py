@@ -1,7 +1,6 @@
 """Confines this process: what it may read and write, how much it may take, and what it may ask of the kernel."""
 
 import os
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,8 @@ from jobs.errors import EnvironmentFault
 
 Mode = Literal["auto", "require", "off"]
 
+# A snapshot, or a log that nobody cuts.
+LARGEST_FILE_BYTES = 64 * GIB
 THREADS = Path("/proc/self/task")
 SECONDS_FOR_THREADS_TO_END = 1.0
 
@@ -56,7 +57,7 @@ class Needs:
     roots: Sequence[Path] = ()
     starts_processes: bool = False
     gpu: bool = False
-    largest_file: int = resource.RLIM_INFINITY
+    largest_file: int = LARGEST_FILE_BYTES
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def confine(confinement: Confinement) -> None:
     _in_force.extend(_limits(confinement))
     _in_force.extend(_files(confinement))
     _in_force.extend(_system_calls(confinement))
-    missing = [protection.text for protection in _in_force if not protection.in_force and protection.name in REQUIRED]
+    _in_force.sort(key=lambda protection: protection.name not in REQUIRED)
+    missing = [protection.text for protection in _in_force if protection.name in REQUIRED and not protection.in_force]
     if missing and confinement.policy.mode == "require":
         raise EnvironmentFault(
             f"The server was started with --sandbox require, and this process cannot be contained. {' '.join(missing)}"
@@ -148,7 +150,7 @@ def _limits(confinement: Confinement) -> Iterator[Protection]:
     policy, needs = confinement.policy, confinement.needs
     limit_files(needs.largest_file)
     yield Protection(
-        "file size", True, f"No file that it writes may be larger than {needs.largest_file / GIB:,.3g} GiB."
+        "file size", True, f"No file that it writes may be larger than {needs.largest_file / GIB:,.5g} GiB."
     )
     if needs.gpu:
         yield Protection("memory", False, "A job on a GPU has no limit: CUDA sets aside more than it uses.")

@@ -42,6 +42,12 @@ def limit_memory(limit: int) -> None:
     set_limit(resource.RLIMIT_DATA, limit)
 
 
+def memory_limit() -> int | None:
+    """How much this process may set aside; None without a limit."""
+    limit, _hard = resource.getrlimit(resource.RLIMIT_DATA)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def limit_files(largest: int) -> None:
     set_limit(resource.RLIMIT_CORE, 0)
     set_limit(resource.RLIMIT_FSIZE, largest)

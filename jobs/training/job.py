@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from jobs.building import NetworkReport, build_and_check
+from jobs.containment.limits import GIB, memory_limit
 from jobs.errors import BadNetwork, EnvironmentFault, StopRequested, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
@@ -427,8 +428,15 @@ def advice_on_memory() -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_memory_fault(error):
             raise
-        where = "The GPU" if isinstance(error, torch.OutOfMemoryError) else "The machine"
-        raise EnvironmentFault(
-            f"{where} has no memory left for this training. "
-            "Try a smaller batch size, smaller images or a smaller network."
-        ) from error
+        advice = "Try a smaller batch size, smaller images or a smaller network."
+        limit = memory_limit()
+        if isinstance(error, torch.OutOfMemoryError):
+            found = "The GPU has no memory left for this training."
+        elif limit is None:
+            found = "The machine has no memory left for this training."
+        else:
+            found = (
+                f"This training wants more memory than the {limit / GIB:.3g} GiB that it may have, or that are left."
+            )
+            advice += " Or start the server with a larger --memory-limit."
+        raise EnvironmentFault(f"{found} {advice}") from error

@@ -37,6 +37,17 @@ export function jobStatus(page) {
     fillTimes(role(page, "history"));
   }
 
+  function showContainment(containment) {
+    const panel = role(page, "containment");
+    panel.hidden = !containment;
+    if (!containment) return;
+    panel.dataset.good = String(containment.is_good);
+    setText(role(panel, "containment-title"), containment.title);
+    setText(role(panel, "containment-of"), containment.of);
+    const items = containment.protections.map(({ name, in_force: inForce, text }) => h("li", { "data-in-force": inForce ? "true" : "false" }, h("strong", null, name), ` ${text}`));
+    role(panel, "protections").replaceChildren(...items);
+  }
+
   function applyStatus(status) {
     if (status.deleted) return setText(badge, "Deleted");
     running = status.running;
@@ -58,6 +69,7 @@ export function jobStatus(page) {
       source.closest("details").open = true;
     }
     setText(role(page, "remark"), status.remark ?? "");
+    showContainment(status.containment);
     if (status.name) setText(role(page, "name"), status.name);
     [elapsed, elapsedAt] = [status.elapsed, Date.now() / 1000];
     showHistory(status.times);

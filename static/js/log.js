@@ -17,6 +17,8 @@ export function mount(el) {
     try {
       // Without an offset the server answers the end of the log.
       const answer = await get(`/jobs/${el.dataset.jobId}/log${offset === null ? "" : `?since=${offset}`}`);
+      // A log that grew too long was cut, and begins anew at its end.
+      if (offset !== null && answer.size < offset) pre.textContent = "";
       append(answer.text);
       offset = answer.next;
       if (answer.next < answer.size && answer.text) setTimeout(read);

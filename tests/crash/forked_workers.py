@@ -44,6 +44,9 @@ class ForkedWorker:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    def protections(self) -> None:
+        """It is not confined, and says nothing."""
+
     def words_before_order(self) -> None:
         """It has its order from the first moment on."""
 

@@ -1,26 +1,37 @@
 """Pasted code that tries to get out: what it could do in a worker, behind Test One and in a network check."""
 
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import ClickException
+from click.testing import CliRunner
 
 from jobs.children import Launcher
-from jobs.containment.confinement import Policy
+from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Kernel, Policy
 from jobs.containment.system_calls import number_of
+from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import BadNetwork
 from jobs.predictions import NetworkChecks, Predictions
-from jobs.processes import LARGEST_FILE_BYTES, start_worker
+from jobs.processes import start_worker
+from jobs.resources import Resources
+from jobs.scheduler import Scheduler
+from jobs.statuses import Status
+from jobs.store import Store
 from jobs.worker import WorkerJob
 from tests.crash.escape import escaping_network, what_it_could
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
+from webapp.cli import check_sandbox, main
+from webapp.config import Settings
 
 MEMORY = 3 * 2**30
 # What depends on how the machine is set up, even for a process that is not confined.
@@ -143,3 +154,78 @@ def test_without_confinement_all_of_that_can_be_done(surroundings: Surroundings)
     tried, could = what_it_could(message)
     assert set(could).isdisjoint(NEVER)
     assert len(set(could) | NEVER | DEPENDS_ON_MACHINE) == tried
+
+
+def test_a_job_says_what_protected_from_it(tmp_path: Path) -> None:
+    """On a kernel that offers neither Landlock nor seccomp, too."""
+    make_dataset(tmp_path)
+    job = model_job(tmp_path, custom_network="raise RuntimeError('at work')")
+    missing = {}
+    for kernel in (Kernel(), Kernel(landlock=0, seccomp=False), Kernel(landlock=2, seccomp=True)):
+        policy = Policy(kernel=kernel)
+        worker = start_worker(job.folder, job.spec, "cpu", Launcher(policy=policy))
+        assert worker.wait(60) == 1
+        told = json.loads(worker.protections() or "")
+        missing[kernel] = {protection["name"] for protection in told if not protection["in_force"]} & set(REQUIRED)
+    assert list(missing.values()) == [set(), set(REQUIRED), {"files"}]
+
+
+def test_who_wants_too_much_memory_is_told_how_much_there_is(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    job = model_job(tmp_path, custom_network="import torch\ntorch.ones(2**31)")
+    policy = Policy(memory=MEMORY)
+    assert start_worker(job.folder, job.spec, "cpu", Launcher(policy=policy)).wait(60) == 1
+    assert "more memory than the 3 GiB that it may have" in events_of(job, "failed")[0]["cause"]
+    with pytest.raises(BadNetwork, match=r"more memory than it may have, 3 GiB \(--memory-limit\)"):
+        check("import torch\ntorch.ones(2**31)", tmp_path, policy)
+
+
+def test_a_training_whose_spec_was_changed_does_not_begin(tmp_path: Path) -> None:
+    """As its own network may have done, so that the next worker reads what the form may not name."""
+    store = Store(tmp_path / "store.sqlite")
+    scheduler = Scheduler(tmp_path, store, Resources())
+    (tmp_path / "pictures").mkdir()
+    spec = ImageClassificationDatasetSpec(dataset_name="Pictures", folder_train=str(tmp_path / "pictures"))
+    job_id = scheduler.submit(spec)
+    file = scheduler.folder(job_id).spec
+    file.write_text(file.read_text().replace(str(tmp_path / "pictures"), "/etc"))
+    scheduler.poll()
+    job = store.get(job_id)
+    assert job.status is Status.ERROR
+    assert "spec.json in its folder was changed" in (job.cause or "")
+    assert not scheduler.folder(job_id).events.exists()
+    store.close()
+
+
+def test_a_server_that_must_contain_starts_where_it_can_only(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, sandbox="require")
+    check_sandbox(settings.containment)
+    with pytest.raises(ClickException, match=r"does not offer. Files: .*Landlock.*Network: .*seccomp"):
+        check_sandbox(replace(settings.containment, kernel=Kernel(landlock=0, seccomp=False)))
+    check_sandbox(Policy("auto", kernel=Kernel(landlock=0, seccomp=False)))
+
+
+def test_a_child_that_must_be_contained_does_nothing_where_it_cannot(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    job = model_job(tmp_path)
+    policy = Policy("require", kernel=Kernel(landlock=0, seccomp=False))
+    worker = start_worker(job.folder, job.spec, "cpu", Launcher(policy=policy))
+    assert worker.wait(60) == 1
+    assert "cannot be contained" in (worker.words_before_order() or "")
+    assert not job.folder.events.stat().st_size
+
+
+def test_the_doctor_says_what_the_machine_offers(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["doctor", "--data-dir", str(tmp_path / "new"), "--memory-limit", "2"])
+    assert found.exit_code == 0, found.output
+    for line in (
+        r"Data .*new can be written and has",
+        r"Memory +2 GiB for a job",
+        r"torch +\d",
+        r"Landlock",
+        "network",
+    ):
+        assert re.search(line, found.output), found.output
+    found = CliRunner().invoke(main, ["doctor", "--data-dir", "/proc/layerscope"])
+    assert found.exit_code == 1
+    assert "cannot be written" in found.output

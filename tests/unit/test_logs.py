@@ -1,48 +1,32 @@
-"""What the server logs of others' words cannot be taken for its own, and does nothing in a terminal."""
+"""Logs that grow without end."""
 
-import io
-import logging
+import os
+from pathlib import Path
 
-import pytest
-
-from webapp.logs import FORMAT, MOST_CHARACTERS, PlainFormatter
+from jobs.logs import cut_log
 
 
-def logged(*words: object, error: Exception | None = None) -> str:
-    out = io.StringIO()
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(PlainFormatter(FORMAT))
-    record = logging.LogRecord("test", logging.WARNING, __file__, 1, "It said: %s", words, None)
-    if error is not None:
-        record.exc_info = (type(error), error, None)
-    handler.emit(record)
-    return out.getvalue()
+def test_a_log_that_is_too_long_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    with log.open("ab", buffering=0) as worker:
+        worker.write(b"".join(b"line %d\n" % number for number in range(10_000)))
+        assert cut_log(log, longest=50_000, beginning=1000, end=1000)
+        worker.write(b"goes on\n")
+        text = log.read_text()
+        assert text.startswith("line 0\nline 1\n")
+        assert "[What came in between was cut" in text
+        assert text.endswith("\nline 9998\nline 9999\ngoes on\n")
+        assert len(text) < 2200
+        assert not cut_log(log, longest=50_000), "it is short now"
+        worker.write(b"y" * 60_000)
+        assert cut_log(log, longest=50_000, beginning=1000, end=1000)
+        assert log.read_text().startswith("line 0\n")
 
 
-@pytest.mark.parametrize(("words", "written"), [
-    ("\x1b[2J\x1b[31mred", r"\x1b[2J\x1b[31mred"),
-    ("\x9b31m", r"\x9b31m"),
-    ("gone\rfake", r"gone\rfake"),
-    ("\x07\x08\x7f", r"\x07\x08\x7f"),
-    ("invoice\u202efdp.exe", r"invoice\u202efdp.exe"),
-    ("\u2066\u200b\u2028", r"\u2066\u200b\u2028"),
-    ("\udcff", r"\udcff"),
-    ("déjà vu 😀\tend", "déjà vu 😀\tend"),
-])  # fmt: skip
-def test_what_a_terminal_would_obey_is_written_by_its_number(words: str, written: str) -> None:
-    assert f"It said: {written}\n" in logged(words)
-
-
-def test_a_line_that_others_wrote_is_no_record() -> None:
-    text = logged(
-        "end\n2026-01-01 00:00:00,000 [INFO] The password was changed.", error=ValueError("one\n2026 [INFO] two")
-    )
-    records = [line for line in text.splitlines() if not line.startswith("    ")]
-    assert len(records) == 1
-    assert "password" in text
-
-
-def test_a_record_has_an_end() -> None:
-    text = logged("x" * 10 * MOST_CHARACTERS)
-    assert len(text) < 1.1 * MOST_CHARACTERS
-    assert "characters more" in text
+def test_what_was_put_in_the_place_of_a_log_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "long").write_bytes(b"x" * 1000)
+    (tmp_path / "link").symlink_to("long")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe", "missing"):
+        assert not cut_log(tmp_path / name, longest=10, beginning=1, end=1)
+    assert (tmp_path / "long").stat().st_size == 1000
