@@ -572,3 +572,21 @@ def test_a_network_that_misbehaves_in_test_one_breaks_its_own_test_only(
     assert tested("pass")[0] == 200
     what.unlink()
     assert infer(site, trained, image_path=str(digit))[0] == 200
+
+
+def test_the_page_says_what_protected_from_the_network(site: Site, trained: str) -> None:
+    containment = site.client.get(f"/models/{trained}.json").get_json()["containment"]
+    assert containment["title"] == "Contained"
+    page = html.unescape(site.client.get(f"/models/{trained}").get_data(as_text=True))
+    for protection in containment["protections"]:
+        assert f"<strong>{protection['name']}</strong> {protection['text']}" in page
+    names = {protection["name"] for protection in containment["protections"] if protection["in_force"]}
+    assert names >= {"files", "network", "processes", "signals", "kernel", "memory"}
+
+
+def test_a_log_that_was_cut_is_read_on_from_its_end(site: Site, trained: str) -> None:
+    log = site.folder(trained).log
+    size = log.stat().st_size
+    answer = site.client.get(f"/jobs/{trained}/log?since={size + 1000}").get_json()
+    assert (answer["next"], answer["size"]) == (size, size)
+    assert answer["text"].encode() == log.read_bytes()[-100_000:]
