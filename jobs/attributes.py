@@ -1,4 +1,4 @@
-"""What people have written about a job since they asked for it. In its folder too, so that it outlives the list of jobs."""
+"""What people say of a job beside its form: name, notes, and whose it is. In its folder too, so that it outlives the list."""
 
 import logging
 
@@ -10,10 +10,12 @@ log = logging.getLogger(__name__)
 
 
 class Attributes(BaseModel):
-    """Where there is no name, it is that of the form."""
+    """Where there is no name, it is that of the form. The owner is who made the job."""
 
     name: str | None = None
     notes: str = ""
+    owner: str | None = None
+    private: bool = False
 
 
 def keep_attributes(folder: JobFolder, attributes: Attributes) -> None:
@@ -23,11 +25,14 @@ def keep_attributes(folder: JobFolder, attributes: Attributes) -> None:
 
 
 def read_attributes(folder: JobFolder) -> Attributes:
-    """What was kept last; nothing where nobody has written anything, or the file is damaged."""
+    """What was kept last; nothing where nobody has said anything. Where the file is damaged nobody knows for whom the job is,
+    and where people log in it is for none of them."""
     try:
         return Attributes.model_validate_json(folder.attributes.read_bytes())
     except FileNotFoundError:
         return Attributes()
     except ValidationError:
-        log.exception("Name and notes of job %s cannot be read: they are those of its form.", folder.id)
-        return Attributes()
+        log.exception(
+            "Owner, name and notes of job %s cannot be read. It is private; its name is that of its form.", folder.id
+        )
+        return Attributes(private=True)

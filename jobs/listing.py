@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 from jobs.registry import job_kind
@@ -25,7 +25,12 @@ ELAPSED = """(SELECT sum(max(0, coalesce(
      WHERE after.job_id = began.job_id AND after.rowid > began.rowid ORDER BY after.rowid LIMIT 1),
     (julianday('now') - 2440587.5) * 86400) - began.time))
   FROM status_changes AS began WHERE began.job_id = jobs.id AND began.status = 'Running')"""
-READERS = "(SELECT count(*) FROM jobs AS reader WHERE reader.parent_id = jobs.id)"
+# A private job is there for its owner only. Who asks as `:reader` is NULL where everybody may see everything.
+READABLE = "(:reader IS NULL OR {jobs}.private = 0 OR {jobs}.owner = :reader)"
+READERS = (
+    "(SELECT count(*) FROM jobs AS child WHERE child.parent_id = jobs.id "  # noqa: S608
+    f"AND {READABLE.format(jobs='child')})"
+)
 
 SORTS: dict[str, str] = {
     "name": "natural_order(name)",
@@ -43,39 +48,47 @@ SORTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A table as a person wants it. `words` must all be in what the row says; `sort` is a key of SORTS."""
+    """A table as a person wants it. `words` must all be in what the row says; `sort` is a key of SORTS; `reader` is who
+    asks."""
 
     table: Table
     words: str = ""
     sort: str = "submitted"
     descending: bool = True
+    _: KW_ONLY
+    reader: str | None
+
+    @property
+    def values(self) -> dict[str, str | None]:
+        """What the SQL of this listing refers to by name."""
+        return {"reader": self.reader, "words": " ".join(self.words.casefold().split())}
 
     def total(self) -> str:
         """SQL for the number of jobs in the table, filtered or not."""
-        return f"SELECT count(*) FROM jobs WHERE {_CONDITIONS[self.table]}"  # noqa: S608
+        return f"SELECT count(*) FROM jobs WHERE {self._of_table()}"  # noqa: S608
 
-    def matching(self) -> tuple[str, list[str]]:
-        """SQL, with its values, for the number of jobs that match."""
-        condition, values = self._condition()
-        return f"SELECT count(*) FROM jobs WHERE {condition}", values  # noqa: S608
+    def matching(self) -> str:
+        """SQL for the number of jobs that match."""
+        return f"SELECT count(*) FROM jobs WHERE {self._condition()}"  # noqa: S608
 
-    def ordered(self) -> tuple[str, list[str]]:
-        """SQL, with its values, for the ids and names of the jobs that match, in order; what has no value comes last."""
-        condition, values = self._condition()
+    def ordered(self) -> str:
+        """SQL for the ids and names of the jobs that match, in order; what has no value comes last."""
         if self.sort == "submitted":
             order = ""
         else:
             order = f"({SORTS[self.sort]}) IS NULL, {SORTS[self.sort]} {'DESC' if self.descending else 'ASC'}, "
         newest_first = self.sort != "submitted" or self.descending
         order += "created DESC, id DESC" if newest_first else "created, id"
-        return f"SELECT id, name FROM jobs WHERE {condition} ORDER BY {order}", values  # noqa: S608
+        return f"SELECT id, name FROM jobs WHERE {self._condition()} ORDER BY {order}"  # noqa: S608
 
-    def _condition(self) -> tuple[str, list[str]]:
-        words = " ".join(self.words.casefold().split())
-        if not words:
-            return _CONDITIONS[self.table], []
-        texts = "name, group_name, title_of_kind(kind), status, notes, cause, id"
-        return f"{_CONDITIONS[self.table]} AND holds_words(?, {texts})", [words]
+    def _of_table(self) -> str:
+        return f"{_CONDITIONS[self.table]} AND {READABLE.format(jobs='jobs')}"
+
+    def _condition(self) -> str:
+        if not self.values["words"]:
+            return self._of_table()
+        texts = "name, group_name, title_of_kind(kind), status, notes, cause, id, owner"
+        return f"{self._of_table()} AND holds_words(:words, {texts})"
 
 
 def install_functions(connection: sqlite3.Connection) -> None:

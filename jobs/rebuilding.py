@@ -96,7 +96,7 @@ def damaged_lists(database: Path) -> list[Path]:
 
 def enter_missing(store: Store, jobs_dir: Path) -> int:
     """Enter every job that has a folder and no row; how many there were."""
-    known = {job.id for job in store.names()}
+    known = {job.id for job in store.names(None)}
     missing = sorted(path for path in jobs_dir.iterdir() if JOB_ID.fullmatch(path.name) and path.name not in known)
     entered = 0
     for path in missing:
@@ -121,7 +121,8 @@ def _enter(store: Store, folder: JobFolder) -> None:
         changes.append(StatusChange(status, changes[-1].time))
     past = Past(changes, summary, end, written.notes)
     store.add(folder.id, kind.id, kind.family, written.name or spec.name, getattr(spec, "group_name", ""), created,
-              spec.parent_id(folder.path.parent), getattr(spec, "framework", None), past)  # fmt: skip
+              spec.parent_id(folder.path.parent), getattr(spec, "framework", None), past, owner=written.owner,
+              private=written.private)  # fmt: skip
 
 
 def _all_told(folder: JobFolder) -> tuple[list[Event], int]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.attributes import Attributes, keep_attributes
 from jobs.children import ChildProcess, Launcher
 from jobs.errors import (
     FREE_TO_BEGIN,
@@ -71,13 +72,18 @@ class Listeners:
 
     events: list[Callable[[str, EventPage], None]] = field(default_factory=list)
     changes: list[Callable[[str, str], None]] = field(default_factory=list)
+    deletions: list[Callable[[JobRecord], None]] = field(default_factory=list)
 
     def tell_events(self, job_id: str, page: EventPage) -> None:
         self._tell(self.events, job_id, page)
 
     def tell_change(self, job_id: str, what: str) -> None:
-        """`what` is "status", "remark", "progress", "attribute", "added" or "deleted"."""
+        """`what` is "status", "remark", "progress", "attribute" or "added"."""
         self._tell(self.changes, job_id, what)
+
+    def tell_deletion(self, job: JobRecord) -> None:
+        """The job as it was: nobody can look it up any more."""
+        self._tell(self.deletions, job)
 
     def _tell(self, listeners: list[Callable[..., None]], *arguments: Any) -> None:
         for listener in listeners:
@@ -128,16 +134,21 @@ class Scheduler:
 
     # What people ask for
 
-    def submit(self, spec: JobSpec) -> str:
-        """Write the job's folder, enter it in the queue, and return its id. After an error there is nothing of it."""
+    def submit(self, spec: JobSpec, owner: str | None = None, private: bool = False) -> str:
+        """Write the job's folder, enter it in the queue, and return its id. After an error there is nothing of it.
+
+        A job that reads a private one is private, too.
+        """
         now = datetime.now().astimezone()
         kind = job_kind(spec.kind)
+        parent_id = spec.parent_id(self._jobs_dir)
+        private = private or (parent_id is not None and self.is_private(parent_id))
         with full_disk_in_words():
-            job_id, sha256 = self._make_folder(spec, now)
+            job_id, sha256 = self._make_folder(spec, now, Attributes(owner=owner, private=private))
         try:
             self._store.add(job_id, kind.id, kind.family, spec.name, getattr(spec, "group_name", ""), now.timestamp(),
-                            spec.parent_id(self._jobs_dir), getattr(spec, "framework", None),
-                            spec_sha256=sha256)  # fmt: skip
+                            parent_id, getattr(spec, "framework", None), spec_sha256=sha256, owner=owner,
+                            private=private)  # fmt: skip
         except BaseException:
             shutil.rmtree(self.folder(job_id).path, ignore_errors=True)
             raise
@@ -145,7 +156,14 @@ class Scheduler:
         self._wake.set()
         return job_id
 
-    def _make_folder(self, spec: JobSpec, now: datetime) -> tuple[str, str]:
+    def is_private(self, job_id: str) -> bool:
+        """Whether there is such a job and it is private."""
+        try:
+            return self._store.get(job_id).private
+        except NoSuchJob:
+            return False
+
+    def _make_folder(self, spec: JobSpec, now: datetime, attributes: Attributes) -> tuple[str, str]:
         """The job's id, and the SHA-256 of its spec."""
         while (self._jobs_dir / (job_id := new_job_id(now))).exists():
             pass
@@ -154,6 +172,8 @@ class Scheduler:
             unfinished.path.mkdir()
             write_json(unfinished.spec, spec.model_dump(mode="json"))
             sha256 = unfinished.spec_sha256()
+            if attributes != Attributes():
+                keep_attributes(unfinished, attributes)
             publish(unfinished.path, self._jobs_dir / job_id)
         except BaseException:
             shutil.rmtree(unfinished.path, ignore_errors=True)
@@ -256,12 +276,13 @@ class Scheduler:
         # What cannot be removed now is removed when the next server starts.
         with suppress(OSError):
             remove_folder(doomed)
-        self.listeners.tell_change(job_id, "deleted")
+        self._queue_changed.set()
+        self.listeners.tell_deletion(job)
 
     def _refuse_if_read(self, job: JobRecord) -> None:
-        readers = self._store.children(job.id)
+        readers = self._store.children(job.id, None)
         if readers:
-            names = ", ".join(f'"{reader.name}"' for reader in readers)
+            names = ", ".join(reader.words_for(job) for reader in readers)
             verb = "job depends" if len(readers) == 1 else "jobs depend"
             raise Refused(
                 f'Cannot delete "{job.name}" because {len(readers)} {verb} on it: {names}. Delete those first.'
@@ -476,7 +497,7 @@ class Scheduler:
             return
         device = self._resources.device_for(job, self._wanted_device(job.id), running)
         if device is None:
-            names = ", ".join(f'"{other.name}"' for other in running if other.family == job.family)
+            names = ", ".join(other.words_for(job) for other in running if other.family == job.family)
             self._say(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
             return
         if not self._store.move(job.id, Status.WAITING, Status.RUNNING, time.time(), device=device):

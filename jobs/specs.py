@@ -59,11 +59,21 @@ def _is_path(field: FieldInfo) -> bool:
     return isinstance(field.json_schema_extra, dict) and "path" in field.json_schema_extra
 
 
+def _is_closed_to_nobody(real: Path) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class ServerPaths:
-    """The folders of the server that forms may name. Handed to validation as its context, and to the job's worker."""
+    """The folders of the server that forms may name. Handed to validation as its context, and to the job's worker.
+
+    `is_closed` says of a path with every link followed that it is not for whoever asks. `never_whole` are folders with
+    closed ones in them: who walks through them must not get all of it.
+    """
 
     roots: Sequence[Path]
+    is_closed: Callable[[Path], bool] = _is_closed_to_nobody
+    never_whole: Sequence[Path] = ()
 
     @cached_property
     def _beginnings(self) -> tuple[str, ...]:
@@ -72,11 +82,13 @@ class ServerPaths:
 
     def allows(self, path: Path) -> bool:
         """Whether `path`, with every link followed, lies in one of the roots. What cannot be followed lies in none."""
-        try:
-            return self._hold(str(path.resolve()))
-        except (OSError, RuntimeError, ValueError):
-            # Links in a ring, or a character that no path can have.
-            return False
+        real = _real(path)
+        return real is not None and self._hold(str(real)) and not self.is_closed(real)
+
+    def holds_closed(self, path: Path) -> bool:
+        """Whether a folder that `allows` lets pass is one to name a folder of, but not to be named itself."""
+        real = _real(path)
+        return real is not None and any(folder.resolve().is_relative_to(real) for folder in self.never_whole)
 
     def open(self, path: Path | str) -> BufferedReader:
         """The file of this path, to read; OSError for what is no plain file, or lies in none of the roots.
@@ -98,6 +110,14 @@ class ServerPaths:
     def _hold(self, real: str) -> bool:
         """Whether a path without links lies in one of the roots."""
         return f"{real}/".startswith(self._beginnings)
+
+
+def _real(path: Path) -> Path | None:
+    """The path with every link followed; None where it has links in a ring, or a character that no path can have."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 # Of a process that was told of no folders: what its user may read.
@@ -129,6 +149,8 @@ def server_path(value: str, info: ValidationInfo) -> Path:
             "Start the server with --data-root to add a folder.",
             {"roots": roots},
         )
+    if info.context.holds_closed(path):
+        raise PydanticCustomError("path", "The jobs of this server are in this folder. Name a folder of one of them.")
     return path
 
 

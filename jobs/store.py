@@ -3,15 +3,14 @@
 import json
 import logging
 import sqlite3
-import threading
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.errors import DISK_FULL, EnvironmentFault, NoSuchJob
-from jobs.listing import ELAPSED, READERS, Listing, install_functions
+from jobs.database import Database
+from jobs.errors import NoSuchJob
+from jobs.listing import ELAPSED, READABLE, READERS, Listing, install_functions
 from jobs.statuses import ACTIVE, Status, Wish
 
 log = logging.getLogger(__name__)
@@ -58,15 +57,17 @@ MIGRATIONS = (
     # The SHA-256 of spec.json, which lies where pasted code may write; NULL for jobs of before, which are taken as they are.
     # And what protected the machine from the worker that was at it last, as JSON.
     "ALTER TABLE jobs ADD COLUMN spec_sha256 TEXT; ALTER TABLE jobs ADD COLUMN protections TEXT;",
+    # Who made it, and whether only they may see it. NULL: nobody who said a name.
+    "ALTER TABLE jobs ADD COLUMN owner TEXT; ALTER TABLE jobs ADD COLUMN private INTEGER NOT NULL DEFAULT 0; "
+    "DROP INDEX jobs_by_family; "
+    "CREATE INDEX jobs_by_family ON jobs (family, created, id, status, private, owner);",
 )
-SCHEMA_VERSION = 1 + len(MIGRATIONS)
-
 
 # What is kept free in the database for a disk that is full, and the size of its pages.
 ROOM_BYTES = 1 << 20
 PAGE_BYTES = 4096
 
-NOT_WRITTEN = "The list of jobs could not be written: {reason}. See to the disk of the data directory, then try again."
+_READABLE = READABLE.format(jobs="jobs")
 NOT_FOUND = "Job not found. It may have been deleted; the home page lists the jobs that there are."
 
 
@@ -95,6 +96,14 @@ class JobRecord:
     wish: Wish | None
     spec_sha256: str | None
     protections: str | None
+    owner: str | None
+    private: bool
+
+    def words_for(self, other: "JobRecord") -> str:
+        """This job in a sentence about `other`: by its name only where all who may see that may see this."""
+        if not self.private or (other.private and other.owner == self.owner):
+            return f'"{self.name}"'
+        return f"a private job of {self.owner}"
 
 
 @dataclass(frozen=True)
@@ -135,8 +144,8 @@ class Past:
 
 def _record(values: dict[str, Any]) -> JobRecord:
     wish = values["wish"] and Wish(values["wish"])
-    summary = json.loads(values["summary"])
-    return JobRecord(**values | {"status": Status(values["status"]), "summary": summary, "wish": wish})
+    read = {"status": Status(values["status"]), "summary": json.loads(values["summary"]), "wish": wish}
+    return JobRecord(**values | read | {"private": bool(values["private"])})
 
 
 def _listed(values: dict[str, Any]) -> ListedJob:
@@ -144,18 +153,15 @@ def _listed(values: dict[str, Any]) -> ListedJob:
     return ListedJob(_record(values), elapsed, readers)
 
 
-class Store:
-    """Thread-safe: one connection, one lock. Every look-up of a job that is not there raises NoSuchJob."""
+class Store(Database):
+    """Thread-safe. Every look-up of a job that is not there raises NoSuchJob.
+
+    A `reader` is who asks for a list, and gets no private jobs but their own; None sees everything.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute("PRAGMA foreign_keys=ON")
+        super().__init__(path, (SCHEMA, *MIGRATIONS), "jobs")
         install_functions(self._connection)
-        self._make_schema()
         self._keep_room()
 
     def _keep_room(self) -> None:
@@ -175,50 +181,20 @@ class Store:
                 raise
             log.warning("The disk of the data directory is full: no room could be kept for the list of jobs.")
 
-    def _make_schema(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        steps = (SCHEMA, *MIGRATIONS)[version:]
-        if steps:
-            self._connection.executescript(f"BEGIN; {' '.join(steps)} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-        elif version > SCHEMA_VERSION:
-            raise EnvironmentFault(
-                f"The list of jobs was written by a newer Layerscope (version {version}; this one knows {SCHEMA_VERSION}). "
-                "Update Layerscope, or name another data directory."
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                # Some errors, such as a full disk, have rolled back already.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):
-                    is_full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-                    raise EnvironmentFault(DISK_FULL if is_full else NOT_WRITTEN.format(reason=error)) from error
-                raise
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
     def add(self, job_id: str, kind: str, family: str, name: str, group_name: str, created: float,
             parent_id: str | None, framework: str | None = None, past: Past | None = None,
-            spec_sha256: str | None = None) -> None:  # fmt: skip
+            spec_sha256: str | None = None, owner: str | None = None, private: bool = False) -> None:  # fmt: skip
         """Enter a new job as Initialized, or one with a past. Its folder must be complete already."""
         past = past or Past([StatusChange(Status.INITIALIZED, created)], {}, 0)
         status = past.changes[-1].status
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework, notes, "
-                "cause, cause_line, event_offset, summary, spec_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "cause, cause_line, event_offset, summary, spec_sha256, owner, private) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (job_id, kind, family, name, group_name, status, created, parent_id, framework, past.notes,
                  past.summary.get("cause"), past.summary.get("line"), past.event_offset, json.dumps(past.summary),
-                 spec_sha256),
+                 spec_sha256, owner, private),
             )  # fmt: skip
             connection.executemany(
                 "INSERT INTO status_changes VALUES (?, ?, ?)",
@@ -232,11 +208,12 @@ class Store:
             raise NoSuchJob(NOT_FOUND)
         return _record(dict(row))
 
-    def names(self) -> list[JobName]:
+    def names(self, reader: str | None) -> list[JobName]:
         """Every job, newest first."""
         with self._lock:
             rows = self._connection.execute(
-                "SELECT id, name, family, status, parent_id FROM jobs ORDER BY created DESC, id DESC"
+                f"SELECT id, name, family, status, parent_id FROM jobs WHERE {_READABLE} ORDER BY created DESC, id DESC",  # noqa: S608
+                {"reader": reader},
             ).fetchall()
         return [JobName(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows]
 
@@ -244,10 +221,12 @@ class Store:
         """Every job with all that is known of it."""
         return self._select("")
 
-    def of_kinds(self, kinds: Sequence[str]) -> list[JobRecord]:
+    def of_kinds(self, kinds: Collection[str], reader: str | None) -> list[JobRecord]:
         """Every job of one of these kinds, newest first."""
-        marks = ", ".join("?" * len(kinds))
-        return self._select(f"WHERE kind IN ({marks}) ORDER BY created DESC, id DESC", kinds)
+        return self._select(
+            f"WHERE kind IN (SELECT value FROM json_each(:kinds)) AND {_READABLE} ORDER BY created DESC, id DESC",  # noqa: S608
+            {"kinds": json.dumps(list(kinds)), "reader": reader},
+        )
 
     def newest_first(self, job_ids: Collection[str]) -> list[str]:
         """Those of the ids that belong to a job, newest first."""
@@ -263,30 +242,30 @@ class Store:
     def counts(self, listing: Listing) -> tuple[int, int]:
         """How many jobs the table has, and how many of them match."""
         with self._lock:
-            (total,) = self._connection.execute(listing.total()).fetchone()
-            (matching,) = self._connection.execute(*listing.matching()).fetchone()
+            (total,) = self._connection.execute(listing.total(), listing.values).fetchone()
+            (matching,) = self._connection.execute(listing.matching(), listing.values).fetchone()
         return total, matching
 
     def listed_names(self, listing: Listing, limit: int = -1, offset: int = 0) -> list[tuple[str, str]]:
         """The ids and names of the jobs that match, in order: all of them, or `limit` from the `offset`th on."""
-        query, values = listing.ordered()
+        values = {**listing.values, "limit": limit, "offset": offset}
         with self._lock:
-            rows = self._connection.execute(f"{query} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
+            rows = self._connection.execute(f"{listing.ordered()} LIMIT :limit OFFSET :offset", values).fetchall()
         return [(row[0], row[1]) for row in rows]
 
-    def listed(self, job_ids: Sequence[str]) -> list[ListedJob]:
+    def listed(self, job_ids: Sequence[str], reader: str | None) -> list[ListedJob]:
         """What a list says of these jobs, in the order of the ids. A job that is gone is left out."""
         query = (
             f"SELECT *, {ELAPSED} AS elapsed, {READERS} AS readers FROM jobs "  # noqa: S608
-            "WHERE id IN (SELECT value FROM json_each(?))"
+            f"WHERE id IN (SELECT value FROM json_each(:ids)) AND {_READABLE}"
         )
         with self._lock:
-            rows = self._connection.execute(query, (json.dumps(list(job_ids)),)).fetchall()
+            rows = self._connection.execute(query, {"ids": json.dumps(list(job_ids)), "reader": reader}).fetchall()
         found = {row["id"]: _listed(dict(row)) for row in rows}
         return [found[job_id] for job_id in job_ids if job_id in found]
 
-    def listed_job(self, job_id: str) -> ListedJob:
-        found = self.listed([job_id])
+    def listed_job(self, job_id: str, reader: str | None) -> ListedJob:
+        found = self.listed([job_id], reader)
         if not found:
             raise NoSuchJob(NOT_FOUND)
         return found[0]
@@ -306,11 +285,13 @@ class Store:
         """Jobs that a worker is at, oldest first."""
         return self._select("WHERE status = ? ORDER BY created, id", (Status.RUNNING,))
 
-    def children(self, job_id: str) -> list[JobRecord]:
+    def children(self, job_id: str, reader: str | None) -> list[JobRecord]:
         """Jobs that read this dataset, newest first."""
-        return self._select("WHERE parent_id = ? ORDER BY created DESC, id DESC", (job_id,))
+        return self._select(
+            f"WHERE parent_id = :id AND {_READABLE} ORDER BY created DESC, id DESC", {"id": job_id, "reader": reader}
+        )
 
-    def _select(self, condition: str, values: Sequence[str] = ()) -> list[JobRecord]:
+    def _select(self, condition: str, values: Sequence[str] | Mapping[str, str | None] = ()) -> list[JobRecord]:
         with self._lock:
             rows = self._connection.execute(f"SELECT * FROM jobs {condition}", values).fetchall()  # noqa: S608
         return [_record(dict(row)) for row in rows]
@@ -380,18 +361,11 @@ class Store:
                 (offset, json.dumps(summary), job_id, since),
             )
 
-    def rename(self, job_id: str, name: str) -> None:
-        self._edit("name", job_id, name)
-
-    def set_notes(self, job_id: str, notes: str) -> None:
-        self._edit("notes", job_id, notes)
-
-    def set_group(self, job_id: str, group_name: str) -> None:
-        self._edit("group_name", job_id, group_name)
-
-    def _edit(self, column: str, job_id: str, value: str) -> None:
+    def edit(self, job_id: str, name: str, notes: str, private: bool) -> None:
         with self._transaction() as connection:
-            connection.execute(f"UPDATE jobs SET {column} = ? WHERE id = ?", (value, job_id))  # noqa: S608
+            connection.execute(
+                "UPDATE jobs SET name = ?, notes = ?, private = ? WHERE id = ?", (name, notes, private, job_id)
+            )
 
     def delete(self, job_id: str) -> bool:
         """Forget a job that does not run any more and that no other job reads; whether it was so."""

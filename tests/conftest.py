@@ -152,7 +152,7 @@ def start_server(data_dir: Path, *data_roots: Path, port: int = 0) -> RunningSer
 
     def answers() -> bool:
         try:
-            return requests.get(f"{url}/index.json", timeout=5).ok
+            return requests.get(f"{url}/health", timeout=5).ok
         except requests.ConnectionError:
             return False
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, g, request, url_for
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from jobs.children import Launcher
 from jobs.explorations import Explorations
@@ -15,10 +16,26 @@ from jobs.rebuilding import open_store
 from jobs.registry import job_kinds
 from jobs.resources import Resources, installed_gpus
 from jobs.scheduler import Scheduler
-from webapp import curves, datasets, errors, frames, home, job_actions, live, models, paths, predict
+from webapp import (
+    account,
+    curves,
+    datasets,
+    errors,
+    frames,
+    home,
+    identity,
+    job_actions,
+    live,
+    login,
+    models,
+    paths,
+    predict,
+)
 from webapp.access import AccessCheck, policy_of_pages
+from webapp.accounts import Accounts
 from webapp.config import FORM_LIMIT_BYTES, UPLOAD_LIMIT_BYTES, VERSION, Settings
 from webapp.forms import as_text
+from webapp.identity import SocketDoor, known_visitor
 from webapp.services import Services
 
 log = logging.getLogger(__name__)
@@ -39,16 +56,21 @@ def create_app(settings: Settings) -> Flask:
     launcher = Launcher(settings.spare_dir, settings.containment)
     scheduler = Scheduler(settings.jobs_dir, store, resources, launcher, settings.paths)
     predictions, checks = Predictions(launcher), NetworkChecks(launcher)
-    app.extensions["layerscope"] = Services(settings, store, resources, launcher, scheduler, predictions, checks,
-                                              Explorations(launcher))  # fmt: skip
-    for blueprint in (home, job_actions, paths, predict, models, curves, frames, datasets):
+    explorations, accounts = Explorations(launcher), Accounts(settings.accounts_database)
+    service = Services(settings, store, resources, launcher, scheduler, predictions, checks, explorations, accounts)
+    app.extensions["layerscope"] = service
+    for blueprint in (login, account, home, job_actions, paths, predict, models, curves, frames, datasets):
         app.register_blueprint(blueprint.blueprint)
     errors.install(app)
-    live.install(app, scheduler)
+    identity.install(app)
+    live.install(app, service)
     _install_page_context(app)
     app.before_request(limit_body)
-    # After Socket.IO has put itself in front of Flask, so that nothing is in front of this.
+    # After Socket.IO has put itself in front of Flask, so that nothing is in front of these.
+    app.wsgi_app = SocketDoor(app.wsgi_app, service)  # type: ignore[method-assign]
     app.wsgi_app = AccessCheck(app.wsgi_app, settings.allowed_hosts)  # type: ignore[method-assign]
+    if settings.behind_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     return app
 
 
@@ -63,7 +85,13 @@ def _install_page_context(app: Flask) -> None:
 
     @app.context_processor
     def context() -> dict[str, Any]:
-        return {"version": VERSION, "menu": _menu(), "asset": asset, "style_nonce": style_nonce}
+        return {
+            "version": VERSION,
+            "menu": _menu(),
+            "asset": asset,
+            "style_nonce": style_nonce,
+            "visitor": known_visitor(),
+        }
 
     @app.after_request
     def protect(response: Response) -> Response:

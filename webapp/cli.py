@@ -1,12 +1,13 @@
 """The command `layerscope`."""
 
 import errno
+import ipaddress
 import socket
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -23,7 +24,9 @@ from jobs.folder import take_lock
 from jobs.processes import try_out
 from jobs.rebuilding import open_store
 from webapp import create_app
-from webapp.config import LOOPBACK_HOSTS, THREADS, VERSION, Settings, default_data_dir
+from webapp.account_commands import data_dir_option, token, user
+from webapp.accounts import Accounts
+from webapp.config import LOOPBACK_HOSTS, THREADS, VERSION, Settings
 from webapp.doctor import examine
 from webapp.image_url import ImagesOfTheWeb
 from webapp.logs import GunicornLogger, start_logging
@@ -31,14 +34,6 @@ from webapp.logs import GunicornLogger, start_logging
 SHUTDOWN_GRACE_SECONDS = 2
 LEAST_MEMORY_GIB = 1.0  # torch alone takes a good part of that
 PREDECESSOR_SECONDS = 5  # what is left of a server that was killed ends by itself within this time
-
-
-DATA_DIR = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="LAYERSCOPE_DATA_DIR",
-    help="Where jobs are kept. Default: this user's data directory.",
-)
 
 
 MEMORY_LIMIT = click.option(
@@ -60,7 +55,7 @@ def main() -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", envvar="LAYERSCOPE_HOST", show_default=True, help="Address to listen on.")
 @click.option("--port", default=5000, envvar="LAYERSCOPE_PORT", show_default=True, help="0: any free port.")
-@DATA_DIR
+@data_dir_option
 @click.option("--data-root", "data_roots", multiple=True, envvar="LAYERSCOPE_DATA_ROOT",
               type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
               help="A folder that forms may name; repeatable. Default: the home folder and the current one.")  # fmt: skip
@@ -72,25 +67,31 @@ def main() -> None:
 @MEMORY_LIMIT
 @click.option("--allow-image-url", is_flag=True, envvar="LAYERSCOPE_ALLOW_IMAGE_URL",
               help="Let Test One fetch pictures from public addresses of the web.")  # fmt: skip
-def serve(host: str, port: int, data_dir: Path | None, data_roots: tuple[Path, ...],
-          allowed_hosts: tuple[str, ...], sandbox: Mode, memory_limit: int, allow_image_url: bool) -> None:  # fmt: skip
-    """Serve the web application."""
+@click.option("--behind-proxy", is_flag=True, envvar="LAYERSCOPE_BEHIND_PROXY",
+              help="Requests come through a proxy, which says whose in X-Forwarded-For and X-Forwarded-Proto.")  # fmt: skip
+def serve(host: str, port: int, data_dir: Path, data_roots: tuple[Path, ...], allowed_hosts: tuple[str, ...],
+          sandbox: Mode, memory_limit: int, allow_image_url: bool, behind_proxy: bool) -> None:  # fmt: skip
+    """Serve the web application: on this machine alone, or to others who have an account."""
     start_logging()
     settings = Settings(
-        data_dir=(data_dir or default_data_dir()).resolve(),
+        data_dir=data_dir,
         data_roots=data_roots or (Path.home(), Path.cwd()),
         allowed_hosts=(*LOOPBACK_HOSTS, *allowed_hosts),
         sandbox=sandbox,
         memory_limit=memory_limit,
         images_of_the_web=ImagesOfTheWeb() if allow_image_url else None,
+        others_can_reach=not _is_loopback(host),
+        behind_proxy=behind_proxy,
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
     with _using(settings):
         settings.make_folders()
+        Accounts(settings.accounts_database).close()
         with tempfile.TemporaryFile(dir=settings.jobs_dir):
             pass
     check_sandbox(settings.containment)
     _check_address(host, port)
+    _check_accounts(settings, host)
     with _hold_data_dir(settings):
         with _using(settings):
             open_store(settings.database, settings.jobs_dir).close()
@@ -115,11 +116,11 @@ def check_sandbox(policy: Policy) -> None:
 
 
 @main.command("doctor")
-@DATA_DIR
+@data_dir_option
 @MEMORY_LIMIT
-def doctor_command(data_dir: Path | None, memory_limit: int) -> None:
+def doctor_command(data_dir: Path, memory_limit: int) -> None:
     """Say what this machine offers to Layerscope, and what it lacks."""
-    settings = Settings((data_dir or default_data_dir()).resolve(), memory_limit=memory_limit)
+    settings = Settings(data_dir, memory_limit=memory_limit)
     findings = list(examine(settings))
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
@@ -130,13 +131,13 @@ def doctor_command(data_dir: Path | None, memory_limit: int) -> None:
 
 @main.command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@DATA_DIR
-def backup_command(file: Path, data_dir: Path | None) -> None:
+@data_dir_option
+def backup_command(file: Path, data_dir: Path) -> None:
     """Copy the list of jobs to FILE, also while a server runs.
 
     What the jobs have made lies in the folder `jobs` of the data directory: copy that, too.
     """
-    settings = Settings((data_dir or default_data_dir()).resolve())
+    settings = Settings(data_dir)
     with _using(settings):
         count = back_up(settings.database, file.resolve())
     click.echo(f"{count:,} jobs in {file}. What they have made is in {settings.jobs_dir}.")
@@ -144,13 +145,13 @@ def backup_command(file: Path, data_dir: Path | None) -> None:
 
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@DATA_DIR
-def restore_command(file: Path, data_dir: Path | None) -> None:
+@data_dir_option
+def restore_command(file: Path, data_dir: Path) -> None:
     """Put a copy that `layerscope backup` made in the place of the list of jobs. No server may run.
 
     Jobs that have a folder and are not in the copy are entered when the server starts.
     """
-    settings = Settings((data_dir or default_data_dir()).resolve())
+    settings = Settings(data_dir)
     with _using(settings):
         settings.make_folders()
         with _hold_data_dir(settings):
@@ -169,6 +170,33 @@ def _using(settings: Settings) -> Iterator[None]:
             f"The data directory {settings.data_dir} cannot be used: {reason.rstrip('.')}. "
             "Mend that, or name another one with --data-dir."
         ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach what listens there. What is no address of anything is not."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+
+
+def _check_accounts(settings: Settings, host: str) -> None:
+    """Say who gets in; refuse to start where anybody would, since who gets in can run programs here."""
+    with closing(Accounts(settings.accounts_database)) as accounts:
+        users = len(accounts.users())
+    if users:
+        click.echo(
+            f"Login: with one of {users} accounts." if users > 1 else "Login: with the one account that there is."
+        )
+    elif settings.others_can_reach:
+        raise click.ClickException(
+            f"Others can reach {host}, and nobody has an account: whoever opened the page could run programs on this "
+            "machine. Make an account first, with the same --data-dir: layerscope user add NAME. Or leave --host out, to "
+            "serve this machine alone."
+        )
+    else:
+        click.echo("Login: none; only this machine is served. `layerscope user add NAME` makes it ask for a password.")
 
 
 def _hold_data_dir(settings: Settings) -> BinaryIO:
@@ -222,6 +250,10 @@ def download_data_command(name: str, destination: Path, source: Path | None) -> 
             raise click.ClickException(str(error)) from error
 
 
+main.add_command(user)
+main.add_command(token)
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn with one worker: rooms, queue and warm predictors live in one process."""
 
@@ -241,6 +273,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": 75,
             "graceful_timeout": SHUTDOWN_GRACE_SECONDS,
             "control_socket_disable": True,
+            # What a proxy says of a request is read by the app, where --behind-proxy says that there is one.
+            "forwarded_allow_ips": "",
             "worker_exit": _close,
             "logger_class": GunicornLogger,
             "proc_name": "layerscope",

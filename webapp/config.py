@@ -27,7 +27,8 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """`data_roots` are the folders that forms may name on the server, beside the data directory itself."""
+    """`data_roots` are the folders that forms may name on the server, beside those of jobs. `others_can_reach`: the server
+    listens to other machines. `behind_proxy`: each request comes through one that says whose it is."""
 
     data_dir: Path
     data_roots: Sequence[Path] = ()
@@ -37,6 +38,8 @@ class Settings:
     memory_limit: int = field(default_factory=memory_for_children)
     # How Test One fetches a picture by its address on the web; None: not at all.
     images_of_the_web: ImagesOfTheWeb | None = None
+    others_can_reach: bool = False
+    behind_proxy: bool = False
 
     most_sockets: int = MOST_SOCKETS
 
@@ -64,8 +67,13 @@ class Settings:
         return self.data_dir / "layerscope.sqlite"
 
     @property
+    def accounts_database(self) -> Path:
+        return self.data_dir / "accounts.sqlite"
+
+    @property
     def paths(self) -> ServerPaths:
-        return ServerPaths((*self.data_roots, self.data_dir))
+        """What forms may name, and workers read of what they name; webapp.paths leaves out what is not for everybody."""
+        return ServerPaths((*self.data_roots, self.jobs_dir, self.samples_dir), never_whole=(self.jobs_dir,))
 
     @property
     def containment(self) -> Policy:

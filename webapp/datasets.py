@@ -13,8 +13,10 @@ from jobs.registry import JobKind, job_kinds
 from jobs.statuses import Status
 from webapp import exploring
 from webapp.errors import FormErrors, wants_json
-from webapp.forms import make_form, parse, sent_values
+from webapp.forms import sent_values
+from webapp.identity import visitor
 from webapp.job_view import JobView, job_view, status_of, view_of
+from webapp.making import asked_job, job_form, submit
 from webapp.services import services
 
 blueprint = Blueprint("datasets", __name__, url_prefix="/datasets")
@@ -35,7 +37,8 @@ def new(url: str) -> ResponseReturnValue:
     kind = kind_at("dataset", url)
     values: dict[str, Any] = {}
     if clone := request.args.get("clone"):
-        values = job_view(clone).spec
+        original = job_view(clone)
+        values = original.spec | {"private": original.private}
     elif source := request.args.get("from"):
         values = _prebuilt_from(job_view(source))
     return _form_page(kind, values)
@@ -44,7 +47,7 @@ def new(url: str) -> ResponseReturnValue:
 def _form_page(
     kind: JobKind, values: dict[str, Any], errors: dict[str, list[str]] | None = None
 ) -> ResponseReturnValue:
-    form = make_form(f"New {kind.title}", url_for("datasets.create", url=kind.url), kind.spec, values, errors)
+    form = job_form(f"New {kind.title}", url_for("datasets.create", url=kind.url), kind.spec, values, errors)
     if wants_json():
         return jsonify(asdict(form))
     return render_template(f"datasets/{kind.url}/new.html", form=form, kind=kind)
@@ -71,13 +74,13 @@ def _prebuilt_from(job: JobView) -> dict[str, Any]:
 def create(url: str) -> ResponseReturnValue:
     kind = kind_at("dataset", url)
     values = sent_values()
-    spec, errors = parse(kind.spec, values, services().settings.paths)
+    spec, private, errors = asked_job(kind.spec, values)
     if spec is None:
         if wants_json():
             raise FormErrors(errors)
         return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
     try:
-        job = job_view(services().scheduler.submit(spec))
+        job = submit(spec, private)
     except EnvironmentFault as error:
         if wants_json():
             raise
@@ -96,7 +99,7 @@ def show(job_id: str) -> ResponseReturnValue:
         job=job,
         dataset=_made(job),
         paths=_paths(job),
-        models=[view_of(record) for record in services().store.children(job_id)],
+        models=[view_of(record) for record in services().store.children(job_id, visitor().reader)],
     )
 
 

@@ -3,7 +3,7 @@
 import logging
 from http import HTTPStatus
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, jsonify, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -18,6 +18,7 @@ from jobs.errors import (
     UserError,
     is_disk_full,
 )
+from webapp.identity import LoginNeeded
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,11 @@ METHODS_OF_PAGES = ("GET", "HEAD", "POST")
 
 # The first class that fits decides.
 ANSWERS: tuple[tuple[type[LayerscopeError], HTTPStatus, str], ...] = (
+    (
+        LoginNeeded,
+        HTTPStatus.UNAUTHORIZED,
+        "Log in and try again. A program sends a token: Authorization: Bearer TOKEN.",
+    ),
     (NoSuchJob, HTTPStatus.NOT_FOUND, "Go to the home page to see the jobs that there are."),
     (Refused, HTTPStatus.FORBIDDEN, "Nothing was changed."),
     (BadNetwork, HTTPStatus.BAD_REQUEST, "Mend the network and try again."),
@@ -69,6 +75,15 @@ def install(app: Flask) -> None:
     def _ours(error: LayerscopeError) -> ResponseReturnValue:
         status, advice = next((status, advice) for kind, status, advice in ANSWERS if isinstance(error, kind))
         return answer_error(error, status, advice)
+
+    @app.errorhandler(LoginNeeded)
+    def _login(error: LoginNeeded) -> ResponseReturnValue:
+        is_a_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", "")
+        if is_a_page and not wants_json():
+            return redirect(url_for("login.show", next=request.full_path.removesuffix("?")))
+        response = make_response(_ours(error))
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     @app.errorhandler(FormErrors)
     def _form(error: FormErrors) -> ResponseReturnValue:

@@ -1,6 +1,6 @@
 """A spec as an HTML form, and a form or JSON body as a spec. The spec is the one definition of every field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -10,7 +10,7 @@ from pydantic import AliasChoices, AliasPath, ValidationError
 from pydantic.fields import FieldInfo
 from werkzeug.exceptions import BadRequest
 
-from jobs.specs import FormFields, JobSpec, ServerPaths
+from jobs.specs import FormFields, ServerPaths
 
 Spec = TypeVar("Spec", bound=FormFields)
 
@@ -52,12 +52,13 @@ class Form:
         return "One field needs another look:" if blamed == 1 else "These fields need another look:"
 
 
-def make_form(title: str, action: str, spec: type[JobSpec], values: Mapping[str, Any] | None = None,
+def make_form(title: str, action: str, specs: Sequence[type[FormFields]], values: Mapping[str, Any],
               errors: Mapping[str, list[str]] | None = None) -> Form:  # fmt: skip
-    """The form of `spec`, filled with `values` where they are given and with the defaults elsewhere."""
-    values, errors = values or {}, errors or {}
+    """The form of all fields of `specs`, filled with `values` where they are given and with the defaults elsewhere."""
+    errors = errors or {}
     views = {
         name: _field_view(name, info, values.get(name, _default(info)), errors.get(name, []))
+        for spec in specs
         for name, info in spec.model_fields.items()
     }
     return Form(title, action, views, errors)

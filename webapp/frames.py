@@ -11,8 +11,8 @@ from werkzeug.datastructures import FileStorage
 from jobs.errors import UserError
 from jobs.pins import Pin, SplitName, pin_image, pin_upload
 from webapp.forms import sent_values
-from webapp.job_view import JobView
-from webapp.models import model_view
+from webapp.job_view import JobView, changeable
+from webapp.models import as_model, model_view
 from webapp.services import services
 from webapp.uploads import passing_file
 
@@ -53,7 +53,7 @@ def _frame(job: JobView, number: str) -> bytes | None:
 @blueprint.put("/<job_id>/pin")
 def pin(job_id: str) -> ResponseReturnValue:
     """Choose the image of the frames to come: `split` and `index` of the dataset, or a picture as `image_file`."""
-    job = model_view(job_id)
+    job = as_model(changeable(job_id))
     if not job.running:
         abort(HTTPStatus.CONFLICT, "The training is over: there will be no more frames, so no image can be pinned.")
     if not job.spec.get("live_layers", True):

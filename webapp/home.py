@@ -16,11 +16,12 @@ from jobs.errors import EnvironmentFault
 from jobs.listing import SORTS, TABLES, Listing, Table
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.networks.starter import starter_network
-from jobs.scheduler import Scheduler
-from jobs.store import JobName
+from jobs.store import JobName, ListedJob
 from webapp.config import VERSION
 from webapp.errors import wants_json
-from webapp.job_view import job_view, table_row
+from webapp.identity import may_change, visitor
+from webapp.job_view import JobView, table_row
+from webapp.making import submit
 from webapp.services import services
 
 blueprint = Blueprint("home", __name__)
@@ -36,6 +37,12 @@ def index() -> ResponseReturnValue:
     return render_template("home.html", tables=_tables(), damaged_lists=services().damaged_lists)
 
 
+@blueprint.get("/health")
+def health() -> ResponseReturnValue:
+    """For whoever watches over the server, without a login: it answers, and that is all there is to know."""
+    return jsonify(status="ok")
+
+
 @blueprint.get("/tables.json")
 def tables() -> ResponseReturnValue:
     """One page of rows of each table: `filter`, and `models.sort`, `models.order`, `models.page` for each of the tables."""
@@ -47,13 +54,13 @@ def names(table: str) -> ResponseReturnValue:
     """The ids and names of all jobs in the table that match `filter`, newest first."""
     if table not in TABLES:
         abort(HTTPStatus.NOT_FOUND, f"There is no table {table!r}. There are: {', '.join(TABLES)}.")
-    listing = Listing(table, request.args.get("filter", ""))
+    listing = Listing(table, request.args.get("filter", ""), reader=visitor().reader)
     return jsonify(names=[{"id": job_id, "name": name} for job_id, name in services().store.listed_names(listing)])
 
 
 @blueprint.get("/index.json")
 def index_json() -> ResponseReturnValue:
-    jobs = services().store.names()
+    jobs = services().store.names(visitor().reader)
     return jsonify(
         version=VERSION,
         jobs_dir=str(services().settings.jobs_dir),
@@ -65,26 +72,26 @@ def index_json() -> ResponseReturnValue:
 @blueprint.get("/completed_jobs.json")
 def completed_jobs() -> ResponseReturnValue:
     """Every job as DIGITS's tables had them: what runs, and what has ended by family; newest first."""
-    rows = {table: _rows(services().store.listed_names(Listing(table))) for table in TABLES}
+    rows = {table: _rows(services().store.listed_names(Listing(table, reader=visitor().reader))) for table in TABLES}
     fields = {key for row in (*rows["datasets"], *rows["models"]) for key in row if key.startswith("loss ")}
     return jsonify(**rows, pretrained_models=[], model_output_fields=sorted(fields))
 
 
 @blueprint.get("/jobs/<job_id>/table_data.json")
 def table_data(job_id: str) -> ResponseReturnValue:
-    return jsonify(job=table_row(services().store.listed_job(job_id)))
+    return jsonify(job=_row(services().store.listed_job(job_id, visitor().reader)))
 
 
 @blueprint.post("/try-it")
 def try_it() -> ResponseReturnValue:
     """Queue a training on scikit-learn's handwritten digits and all that it needs; then its page."""
-    job = job_view(_queue_handwritten_digits(services().scheduler))
+    job = _queue_handwritten_digits()
     return jsonify(id=job.id, name=job.name, status=job.status) if wants_json() else redirect(job.url)
 
 
-def _queue_handwritten_digits(scheduler: Scheduler) -> str:
-    """Dataset, generic dataset and autoencoder; the id of the last."""
-    classification = scheduler.submit(
+def _queue_handwritten_digits() -> JobView:
+    """Dataset, generic dataset and autoencoder; the last of them."""
+    classification = submit(
         ImageClassificationDatasetSpec(
             dataset_name="Handwritten digits",
             resize_channels=1,
@@ -93,8 +100,8 @@ def _queue_handwritten_digits(scheduler: Scheduler) -> str:
             folder_train=str(_digit_folders()),
         )
     )
-    folder = scheduler.folder(classification).path
-    generic = scheduler.submit(
+    folder = classification.folder.path
+    generic = submit(
         GenericImageDatasetSpec(
             dataset_name="Handwritten digits, generic",
             prebuilt_train_images=str(folder / "train_db"),
@@ -102,10 +109,10 @@ def _queue_handwritten_digits(scheduler: Scheduler) -> str:
             prebuilt_mean_file=str(folder / "mean.binaryproto"),
         )
     )
-    return scheduler.submit(
+    return submit(
         GenericImageModelSpec(
             model_name="Autoencoder with a 50-node code",
-            dataset=generic,
+            dataset=generic.id,
             # There are few digits: at the network's own batch size an epoch would be too few steps to learn much.
             batch_size=10,
             custom_network=starter_network(DIGITS_SHAPE),
@@ -160,11 +167,15 @@ def _listing(table: Table) -> Listing:
         abort(HTTPStatus.BAD_REQUEST, f"Jobs cannot be sorted by {sort!r}. They can by: {', '.join(SORTS)}.")
     if order not in ("ascending", "descending"):
         abort(HTTPStatus.BAD_REQUEST, f"The order must be ascending or descending, not {order!r}.")
-    return Listing(table, request.args.get("filter", ""), sort, order == "descending")
+    return Listing(table, request.args.get("filter", ""), sort, order == "descending", reader=visitor().reader)
 
 
 def _rows(jobs: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    return [table_row(job) for job in services().store.listed([job_id for job_id, _ in jobs])]
+    return [_row(job) for job in services().store.listed([job_id for job_id, _ in jobs], visitor().reader)]
+
+
+def _row(job: ListedJob) -> dict[str, Any]:
+    return table_row(job) | {"may_change": may_change(visitor(), job.record)}
 
 
 def _named(job: JobName) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask.typing import ResponseReturnValue
 
 from jobs.attributes import Attributes, keep_attributes
-from jobs.errors import LayerscopeError, NoSuchJob
+from jobs.errors import LayerscopeError, NoSuchJob, Refused
 from jobs.events import read_events
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.training.plan import Extension
 from webapp.errors import FormErrors, wants_json
 from webapp.forms import parse, sent_values
-from webapp.job_view import job_view, status_of
+from webapp.identity import visitor
+from webapp.job_view import JobView, changeable, job_view, status_of
 from webapp.services import services
 
 blueprint = Blueprint("job_actions", __name__)
@@ -119,18 +120,36 @@ def file(job_id: str, name: str) -> ResponseReturnValue:
 @blueprint.put("/datasets/<job_id>")
 @blueprint.put("/models/<job_id>")
 def edit(job_id: str) -> ResponseReturnValue:
-    """Rename (`job_name`) or annotate (`job_notes`)."""
-    job = job_view(job_id)
+    """Rename (`job_name`), annotate (`job_notes`), or say who may see it (`private`)."""
+    job = changeable(job_id)
     name = request.form.get("job_name", job.name).strip()[:200]
     if not name:
         abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
     notes = request.form.get("job_notes", job.notes).strip()[:10_000]
-    keep_attributes(job.folder, Attributes(name=name, notes=notes))
-    store = services().store
-    store.rename(job_id, name)
-    store.set_notes(job_id, notes)
+    private = request.form.get("private", str(int(job.private))) == "1"
+    if private != job.private:
+        _check_sharing(job, private)
+    keep_attributes(job.folder, Attributes(name=name, notes=notes, owner=job.owner, private=private))
+    services().store.edit(job_id, name, notes, private)
     services().scheduler.listeners.tell_change(job_id, "attribute")
     return _sentence(f"{job.title} updated.")
+
+
+def _check_sharing(job: JobView, private: bool) -> None:
+    """Raise Refused where the job cannot be made private or public: what reads a private job is private and its owner's,
+    too, since its pages show what it reads."""
+    store, what = services().store, "private" if private else "public"
+    if visitor().reader is None or job.owner != visitor().name:
+        raise Refused(f'Cannot make "{job.name}" {what}: that is for its owner to do, who has an account.')
+    if private:
+        seen = [reader for reader in store.children(job.id, None) if not reader.private or reader.owner != job.owner]
+        if seen:
+            names = ", ".join(reader.words_for(job.record) for reader in seen)
+            raise Refused(
+                f'Cannot make "{job.name}" private, because what reads it is not yours or not private: {names}.'
+            )
+    elif job.dataset_id is not None and services().scheduler.is_private(job.dataset_id):
+        raise Refused(f'Cannot make "{job.name}" public: the dataset that it reads is private. Make that public first.')
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -142,6 +161,7 @@ def delete(job_id: str) -> ResponseReturnValue:
 
 
 def _delete(job_id: str) -> None:
+    changeable(job_id)
     # Who answers for it reads its folder.
     services().predictions.forget(job_id)
     services().explorations.forget(job_id)
@@ -154,7 +174,7 @@ def _delete(job_id: str) -> None:
 @blueprint.post("/models/<job_id>/abort")
 def abort_one(job_id: str) -> ResponseReturnValue:
     """`to_delete=1`: only if the job can be deleted then, because no other job reads it."""
-    services().scheduler.abort(job_id, to_delete=request.form.get("to_delete") == "1")
+    _abort(job_id, to_delete=request.form.get("to_delete") == "1")
     return _sentence("Job aborted.")
 
 
@@ -162,15 +182,19 @@ def abort_one(job_id: str) -> ResponseReturnValue:
 @blueprint.post("/models/<job_id>/pause")
 def pause(job_id: str) -> ResponseReturnValue:
     """Stop a training, with a snapshot, until it is resumed; one that waits rests without."""
-    services().scheduler.pause(job_id)
+    services().scheduler.pause(changeable(job_id).id)
     return _sentence("Job paused.")
+
+
+def _abort(job_id: str, to_delete: bool = False) -> None:
+    services().scheduler.abort(changeable(job_id).id, to_delete)
 
 
 @blueprint.post("/jobs/<job_id>/resume")
 @blueprint.post("/models/<job_id>/resume")
 def resume(job_id: str) -> ResponseReturnValue:
     """Queue a training that was paused, was aborted or failed once more; it goes on from its newest good snapshot."""
-    services().scheduler.resume(job_id)
+    services().scheduler.resume(changeable(job_id).id)
     return _sentence("Job resumed.")
 
 
@@ -178,10 +202,11 @@ def resume(job_id: str) -> ResponseReturnValue:
 @blueprint.post("/models/<job_id>/train-longer")
 def train_longer(job_id: str) -> ResponseReturnValue:
     """Let a training that is done go on for so many more `epochs`, at another `learning_rate` or at its last one."""
+    job = changeable(job_id)
     extension, errors = parse(Extension, sent_values(), services().settings.paths)
     if extension is None:
         raise FormErrors(errors)
-    services().scheduler.train_longer(job_id, extension)
+    services().scheduler.train_longer(job.id, extension)
     return _sentence("Job trains longer.")
 
 
@@ -197,7 +222,7 @@ def delete_many() -> ResponseReturnValue:
 
 @blueprint.post("/abort_jobs")
 def abort_many() -> ResponseReturnValue:
-    faults = _for_each(request.form.getlist("job_ids[]"), services().scheduler.abort)
+    faults = _for_each(request.form.getlist("job_ids[]"), _abort)
     return _sentence("Jobs aborted.") if not faults else _refused(faults)
 
 

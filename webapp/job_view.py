@@ -9,13 +9,14 @@ from typing import Any
 from flask import url_for
 
 from jobs.containment.confinement import REQUIRED
-from jobs.errors import NoSuchJob
+from jobs.errors import NoSuchJob, Refused
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.statuses import RESUMABLE, Status
-from jobs.store import JobRecord, ListedJob
+from jobs.store import NOT_FOUND, JobRecord, ListedJob
 from jobs.training.plan import Extension, ends, read_extensions
 from jobs.training.snapshot_files import newest_step
+from webapp.identity import may_change, may_read, visitor
 from webapp.services import services
 
 
@@ -114,6 +115,26 @@ class JobView:
         return self.record.status is Status.DONE and job_kind(self.kind).resumes and newest_step(self.folder) > 0
 
     @property
+    def owner(self) -> str | None:
+        return self.record.owner
+
+    @property
+    def private(self) -> bool:
+        return self.record.private
+
+    @property
+    def may_change(self) -> bool:
+        """Whether whoever asks may."""
+        return may_change(visitor(), self.record)
+
+    @property
+    def whose(self) -> str:
+        """Who may change it, in a sentence for whoever may not."""
+        if self.owner is None:
+            return "It is from before there were accounts: only admins may change it."
+        return f"It is {self.owner}’s: only {self.owner} and admins may change it."
+
+    @property
     def created(self) -> float:
         return self.record.created
 
@@ -179,7 +200,19 @@ class JobView:
 
 
 def job_view(job_id: str) -> JobView:
-    return view_of(services().store.get(job_id))
+    """The job of this id, if whoever asks may read it. A private one of somebody else is not there for them."""
+    record = services().store.get(job_id)
+    if not may_read(visitor(), record):
+        raise NoSuchJob(NOT_FOUND)
+    return view_of(record)
+
+
+def changeable(job_id: str) -> JobView:
+    """The job of this id, if whoever asks may change it."""
+    job = job_view(job_id)
+    if not job.may_change:
+        raise Refused(f'"{job.name}" stays as it is. {job.whose}')
+    return job
 
 
 def view_of(record: JobRecord) -> JobView:
@@ -193,6 +226,7 @@ def status_of(job: JobView) -> dict[str, Any]:
     return {
         "id": job.id,
         "name": job.name,
+        "private": job.private,
         "status": job.status,
         "css": job.status_css,
         "cause": job.cause,
@@ -245,6 +279,8 @@ def table_row(job: ListedJob) -> dict[str, Any]:
         "seconds_left": summary.get("seconds_left") if record.status.is_running else None,
         "dataset_id": record.parent_id,
         "refs": job.readers,
+        "username": record.owner or "",
+        "private": record.private,
         "sparkline": summary.get("sparkline", {}).get("losses", []),
         "url": url_for(f"{record.family}s.show", job_id=record.id),
         **({"framework": record.framework} if record.family == "model" else {"backend": "lmdb"}),

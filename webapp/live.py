@@ -1,18 +1,24 @@
 """A job's Socket.IO room: passes on what the scheduler hears. What it sends can be read again from `/jobs/<id>/events`."""
 
+import threading
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask
-from flask_socketio import ConnectionRefusedError, Namespace, SocketIO, join_room, leave_room
+from flask import Flask, request
+from flask_socketio import ConnectionRefusedError, Namespace, SocketIO, disconnect, join_room, leave_room
 
 from jobs.errors import NoSuchJob
 from jobs.events import EventPage
-from jobs.scheduler import Scheduler
-from webapp.job_view import job_view, status_of, table_row
-from webapp.services import services
+from jobs.store import JobRecord
+from webapp.identity import LoginNeeded, Visitor, may_read, visitor
+from webapp.job_view import job_view, status_of, table_row, view_of
+from webapp.services import Services, services
 
 NAMESPACE = "/jobs"
 HOME_ROOM = "job_management"
+
+# Within about this time the sockets of a session that has ended are closed, whoever ended it.
+SECONDS_BETWEEN_LOOKS = 5.0
 
 
 def _rooms(job_id: str, what: str) -> tuple[str, ...]:
@@ -22,54 +28,151 @@ def _rooms(job_id: str, what: str) -> tuple[str, ...]:
     return (HOME_ROOM,) if what in ("added", "progress") else (job_id, HOME_ROOM)
 
 
-def _details(job_id: str, what: str) -> dict[str, Any]:
+def _details(job: JobRecord, what: str) -> dict[str, Any]:
     """What a page would have to ask for otherwise, each of a hundred open ones."""
     if what == "progress":
-        return {"row": table_row(services().store.listed_job(job_id))}
-    return status_of(job_view(job_id)) if what in ("status", "remark", "attribute") else {}
+        # The same row for all who may see the job: what others have made of it in private is counted for nobody.
+        everyone = job.owner if job.private else ""
+        reader = everyone if services().login_is_needed() else None
+        return {"row": table_row(services().store.listed_job(job.id, reader))}
+    return status_of(view_of(job)) if what in ("status", "remark", "attribute") else {}
+
+
+class Audience:
+    """Who sits at each open socket, and so who may hear what."""
+
+    def __init__(self, socketio: SocketIO, service: Services) -> None:
+        self._server = socketio.server
+        self._service = service
+        self._lock = threading.Lock()
+        self._visitors: dict[str, Visitor] = {}
+        self._is_watched = False
+
+    def enter(self, sid: str, who: Visitor) -> None:
+        with self._lock:
+            self._visitors[sid] = who
+            if not self._is_watched:
+                self._is_watched = True
+                threading.Thread(target=self._watch, name="sockets", daemon=True).start()
+
+    def leave(self, sid: str) -> None:
+        with self._lock:
+            self._visitors.pop(sid, None)
+
+    def of(self, job: JobRecord, rooms: Sequence[str]) -> list[str]:
+        """Where to send what is said of the job: the rooms in which somebody is, or the sockets in them that may hear it."""
+        inside = {room: self._sids(room) for room in rooms}
+        if not job.private:
+            return [room for room, sids in inside.items() if sids]
+        with self._lock:
+            visitors = dict(self._visitors)
+        sids = set().union(*inside.values())
+        return [sid for sid in sids if sid in visitors and may_read(visitors[sid], job)]
+
+    def is_in(self, room: str) -> bool:
+        return bool(self._sids(room))
+
+    def _sids(self, room: str) -> set[str]:
+        return {sid for sid, _ in self._server.manager.get_participants(NAMESPACE, room)}
+
+    def _watch(self) -> None:
+        """Close the sockets of sessions that end, for as long as there are sockets."""
+        while not self._service.closing.wait(SECONDS_BETWEEN_LOOKS):
+            with self._lock:
+                visitors = dict(self._visitors)
+                self._is_watched = bool(visitors)
+            if not visitors:
+                return
+            for sid in self._ended(visitors):
+                self._close(sid)
+
+    def _ended(self, visitors: dict[str, Visitor]) -> list[str]:
+        held = {who.credential.id for who in visitors.values() if who.credential}
+        good = self._service.accounts.still_good(held)
+        login_is_needed = self._service.login_is_needed()
+        return [
+            sid
+            for sid, who in visitors.items()
+            if (who.credential.id not in good if who.credential else login_is_needed)
+        ]
+
+    def _close(self, sid: str) -> None:
+        connection = self._server.manager.eio_sid_from_sid(sid, NAMESPACE)
+        self._server.disconnect(sid, namespace=NAMESPACE)
+        if connection is not None:
+            self._server.eio.disconnect(connection)
 
 
 class JobsNamespace(Namespace):  # type: ignore[misc]
-    """Client events of `/jobs`, by DIGITS's names."""
+    """Client events of `/jobs`, by DIGITS's names. Each is asked anew who sends it."""
 
-    def on_connect(self, auth: Any = None) -> None:
+    def __init__(self, audience: Audience) -> None:
+        super().__init__(NAMESPACE)
+        self._audience = audience
+
+    def on_connect(self, _auth: object = None) -> None:
         # Their own socket is one of them by now.
         if sum(1 for _ in self.server.manager.get_participants(NAMESPACE, None)) > services().settings.most_sockets:
             raise ConnectionRefusedError("So many pages are open that no more can be told live. This one asks instead.")
+        try:
+            self._audience.enter(request.sid, visitor())  # type: ignore[attr-defined]
+        except LoginNeeded as error:
+            raise ConnectionRefusedError(str(error)) from error
 
-    def on_join(self, message: dict[str, Any]) -> None:
-        join_room(str(message.get("room", "")))
+    def on_disconnect(self, _reason: object = None) -> None:
+        self._audience.leave(request.sid)  # type: ignore[attr-defined]
+
+    def on_join(self, message: dict[str, Any]) -> dict[str, str] | None:
+        """Enter a room. That of a job which is not there for this visitor stays closed."""
+        room = str(message.get("room", ""))
+        try:
+            visitor()
+            if room != HOME_ROOM:
+                job_view(room)
+        except LoginNeeded:
+            disconnect()
+            return None
+        except NoSuchJob as error:
+            return {"error": str(error)}
+        join_room(room)
+        return None
 
     def on_leave(self, message: dict[str, Any]) -> None:
         leave_room(str(message.get("room", "")))
 
 
-def install(app: Flask, scheduler: Scheduler) -> SocketIO:
+def install(app: Flask, service: Services) -> SocketIO:
     # Threads and simple-websocket: nothing is monkey-patched beside lmdb and child processes.
     socketio = SocketIO(app, async_mode="threading")
-    socketio.on_namespace(JobsNamespace(NAMESPACE))
+    audience = Audience(socketio, service)
+    socketio.on_namespace(JobsNamespace(audience))
 
-    def has_listeners(room: str) -> bool:
-        return any(True for _ in socketio.server.manager.get_participants(NAMESPACE, room))
+    def send(event: str, message: dict[str, Any], hearers: list[str]) -> None:
+        if hearers:
+            socketio.emit(event, message, to=hearers, namespace=NAMESPACE)
 
     def send_events(job_id: str, page: EventPage) -> None:
-        if has_listeners(job_id):
+        if audience.is_in(job_id):
             message = {"job_id": job_id, "since": page.since, "next": page.next, "events": page.events}
-            socketio.emit("job events", message, to=job_id, namespace=NAMESPACE)
+            send("job events", message, audience.of(service.store.get(job_id), [job_id]))
 
     def send_change(job_id: str, what: str) -> None:
-        rooms = [room for room in _rooms(job_id, what) if has_listeners(room)]
-        if not rooms:
-            return
-        # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
-        with app.test_request_context():
-            try:
-                update = "status" if what == "remark" else what
-                message = {"update": update, "job_id": job_id, **_details(job_id, what)}
-            except NoSuchJob:
+        try:
+            job = service.store.get(job_id)
+            hearers = audience.of(job, _rooms(job_id, what))
+            if not hearers:
                 return
-        socketio.emit("job update", message, to=rooms, namespace=NAMESPACE)
+            # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
+            with app.test_request_context():
+                details = _details(job, what)
+        except NoSuchJob:
+            return
+        send("job update", {"update": "status" if what == "remark" else what, "job_id": job_id, **details}, hearers)
 
-    scheduler.listeners.events.append(send_events)
-    scheduler.listeners.changes.append(send_change)
+    def send_deletion(job: JobRecord) -> None:
+        send("job update", {"update": "deleted", "job_id": job.id}, audience.of(job, (job.id, HOME_ROOM)))
+
+    service.scheduler.listeners.events.append(send_events)
+    service.scheduler.listeners.changes.append(send_change)
+    service.scheduler.listeners.deletions.append(send_deletion)
     return socketio

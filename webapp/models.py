@@ -22,8 +22,11 @@ from jobs.training.schedules import learning_rate_curve
 from webapp.config import VERSION
 from webapp.datasets import kind_at
 from webapp.errors import FormErrors, wants_json
-from webapp.forms import make_form, parse, sent_values
+from webapp.forms import parse, sent_values
+from webapp.identity import visitor
 from webapp.job_view import JobView, job_view, status_of, view_of
+from webapp.making import asked_job, job_form, submit
+from webapp.paths import server_paths
 from webapp.services import services
 
 blueprint = Blueprint("models", __name__, url_prefix="/models")
@@ -35,8 +38,10 @@ def new(url: str) -> ResponseReturnValue:
     kind = kind_at("model", url)
     values: dict[str, Any] = {}
     if clone := request.args.get("clone"):
-        cloned = job_view(clone)
-        values = cloned.spec | ({"train_epochs": cloned.epochs} if cloned.family == "model" else {})
+        original = job_view(clone)
+        values = original.spec | {"private": original.private}
+        if original.family == "model":
+            values["train_epochs"] = original.epochs
     elif dataset := request.args.get("dataset"):
         values = {"dataset": dataset}
     if framework := request.args.get("framework"):
@@ -53,8 +58,8 @@ def _form_page(
     if "custom_network" not in values:
         framework = _framework(str(values.get("framework", "")))
         values = values | {"custom_network": _starter(str(values.get("dataset", "")), framework)}
-    form = make_form(f"New {kind.title.removeprefix('Generic ')}", url_for("models.create", url=kind.url), kind.spec, values,
-                     errors)  # fmt: skip
+    title = f"New {kind.title.removeprefix('Generic ')}"
+    form = job_form(title, url_for("models.create", url=kind.url), kind.spec, values, errors)
     if wants_json():
         return jsonify(asdict(form))
     # A form sends the texts of all its tabs, so that a refusal loses none.
@@ -66,7 +71,7 @@ def _form_page(
 def _datasets(kind: JobKind) -> list[JobView]:
     """Datasets that this kind of model can learn from, newest first: what is done or will be."""
     feeding = [other.id for other in job_kinds().values() if other.feeds == kind.id]
-    records = services().store.of_kinds(feeding)
+    records = services().store.of_kinds(feeding, visitor().reader)
     return [view_of(record) for record in records if record.status not in (Status.ERROR, Status.ABORTED)]
 
 
@@ -100,7 +105,7 @@ def starter() -> ResponseReturnValue:
 @blueprint.post("/visualize-lr")
 def visualize_lr() -> ResponseReturnValue:
     """The learning rate at each percent of training, as DIGITS sent it."""
-    schedule, errors = parse(LearningRateSchedule, sent_values(), services().settings.paths)
+    schedule, errors = parse(LearningRateSchedule, sent_values(), server_paths())
     if schedule is None:
         raise FormErrors(errors)
     # JSON has no infinity, and a chart no place for it: a hole.
@@ -152,7 +157,7 @@ def _pretrained_model(framework: Framework) -> str:
     values = sent_values() | {"framework": framework}
     given = str(values.get("pretrained_model") or values.get("custom_network_snapshot") or "").strip()
     # The rest of the form may be as yet unfinished.
-    _, errors = parse(GenericImageModelSpec, values, services().settings.paths)
+    _, errors = parse(GenericImageModelSpec, values, server_paths())
     if sentences := errors.get("pretrained_model"):
         raise UserError(f"Pretrained weights: {' '.join(sentences)}")
     return given
@@ -187,7 +192,7 @@ def _crop_size(given: str) -> int | None:
 def create(url: str) -> ResponseReturnValue:
     kind = kind_at("model", url)
     values = sent_values()
-    spec, errors = parse(kind.spec, values, services().settings.paths)
+    spec, private, errors = asked_job(kind.spec, values)
     if isinstance(spec, GenericImageModelSpec):
         errors = _dataset_errors(spec)
     if spec is None or errors:
@@ -195,7 +200,7 @@ def create(url: str) -> ResponseReturnValue:
             raise FormErrors(errors)
         return _form_page(kind, values, errors), HTTPStatus.BAD_REQUEST  # type: ignore[return-value]
     try:
-        job = job_view(services().scheduler.submit(spec))
+        job = submit(spec, private)
     except EnvironmentFault as error:
         if wants_json():
             raise
@@ -242,7 +247,8 @@ def show(job_id: str) -> ResponseReturnValue:
         dataset_job = job_view(job.dataset_id)
     except NoSuchJob:
         dataset_job = None
-    siblings = [view_of(record) for record in services().store.children(job.dataset_id) if record.id != job_id]
+    others = services().store.children(job.dataset_id, visitor().reader)
+    siblings = [view_of(record) for record in others if record.id != job_id]
     return render_template("models/show.html", job=job, dataset_job=dataset_job, siblings=siblings,
                            snapshots=job.folder.snapshot_epochs()[::-1],
                            allows_url=services().settings.images_of_the_web is not None)  # fmt: skip
@@ -281,7 +287,7 @@ def _description(job: JobView) -> dict[str, Any]:
         "dataset_id": job.dataset_id,
         "job id": job.id,
         "creation time": str(datetime.fromtimestamp(job.created)),
-        "username": "",
+        "username": job.owner or "",
         "image dimensions": [shape[1], shape[2], shape[0]] if shape else None,
         "mean file": Path(made["mean_file"]).name if made.get("mean_file") else "",
         "snapshot file": job.folder.snapshot(epochs[-1]).name if epochs else "no snapshots",
@@ -293,7 +299,10 @@ def _description(job: JobView) -> dict[str, Any]:
 
 def model_view(job_id: str) -> JobView:
     """The model of this id; 404 where it is none."""
-    job = job_view(job_id)
+    return as_model(job_view(job_id))
+
+
+def as_model(job: JobView) -> JobView:
     if job.family != "model":
         abort(HTTPStatus.NOT_FOUND, "This job is no model.")
     return job

@@ -1,13 +1,16 @@
 """Completion of server paths as a person types them, inside the data roots only."""
 
 import os
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from jobs.errors import NoSuchJob
 from jobs.specs import ServerPaths
+from webapp.identity import may_read, visitor
 from webapp.services import services
 
 blueprint = Blueprint("paths", __name__)
@@ -19,7 +22,28 @@ MAX_SUGGESTIONS = 50
 def complete() -> ResponseReturnValue:
     """What `query` may become; with `only=folder`, folders alone."""
     folders_only = request.args.get("only") == "folder"
-    return jsonify(suggestions=suggestions(request.args.get("query", ""), services().settings.paths, folders_only))
+    return jsonify(suggestions=suggestions(request.args.get("query", ""), server_paths(), folders_only))
+
+
+def server_paths() -> ServerPaths:
+    """What whoever asks may name: the data roots, the samples, and the folders of jobs that they may read."""
+    service = services()
+    who, settings = visitor(), service.settings
+    data, jobs = settings.data_dir.resolve(), settings.jobs_dir.resolve()
+    own = [folder.resolve() for folder in (settings.uploads_dir, settings.spare_dir)]
+
+    def is_closed(real: Path) -> bool:
+        if not real.is_relative_to(jobs):
+            # The databases and locks beside the folders are no business of a form.
+            return any(real.is_relative_to(folder) for folder in own) or (real.parent == data and not real.is_dir())
+        if real == jobs:
+            return False
+        try:
+            return not may_read(who, service.store.get(real.relative_to(jobs).parts[0]))
+        except NoSuchJob:
+            return True
+
+    return replace(settings.paths, is_closed=is_closed)
 
 
 def suggestions(query: str, paths: ServerPaths, folders_only: bool = False) -> list[str]:

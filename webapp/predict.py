@@ -14,6 +14,7 @@ from webapp.errors import wants_json
 from webapp.image_url import LONGEST_NAME, starts_like_url
 from webapp.job_view import JobView
 from webapp.models import model_view
+from webapp.paths import server_paths
 from webapp.services import services
 from webapp.uploads import passing_file
 
@@ -105,7 +106,7 @@ def _fetch(url: str, path: Path) -> str:
 
 def _copy(source: Path, path: Path) -> str:
     """Copy a picture that lies on the server, where that may be read; its name."""
-    paths = services().settings.paths
+    paths = server_paths()
     if not source.is_absolute() or not paths.allows(source):
         roots = ", ".join(str(root) for root in paths.roots)
         raise UserError(f"{source} lies outside the folders that this server may read ({roots}).")

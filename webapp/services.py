@@ -1,6 +1,7 @@
 """What the views work with, made once by `create_app` and kept with the app."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,7 +15,9 @@ from jobs.rebuilding import damaged_lists
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.store import Store
+from webapp.accounts import Accounts
 from webapp.config import Settings
+from webapp.login_attempts import LoginAttempts
 
 if TYPE_CHECKING:
     from jobs.curves import Curves
@@ -32,6 +35,13 @@ class Services:
     predictions: Predictions
     checks: NetworkChecks
     explorations: Explorations
+    accounts: Accounts
+    login_attempts: LoginAttempts = field(default_factory=LoginAttempts)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def login_is_needed(self) -> bool:
+        """Whether one has to log in: where others can reach the server, and everywhere once somebody has an account."""
+        return self.settings.others_can_reach or self.accounts.any()
 
     @cached_property
     def curves(self) -> "Curves":
@@ -56,11 +66,13 @@ class Services:
 
     def close(self) -> None:
         """Stop what runs in this process. Workers go on."""
+        self.closing.set()
         self.scheduler.close()
         self.predictions.close()
         self.explorations.close()
         self.launcher.close()
         self.store.close()
+        self.accounts.close()
 
 
 def services() -> Services:

@@ -14,6 +14,7 @@ export function mountSelection(el, state, show) {
   let lastPicked = null;
   const mark = (picked, rows, on) => {
     for (const row of rows) {
+      if (row.may_change === false) continue; // another person's
       if (on) picked.set(row.id, row.name);
       else picked.delete(row.id);
     }

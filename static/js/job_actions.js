@@ -1,4 +1,4 @@
-/* Rename, abort, pause, resume, train longer and delete a job; edit its notes. */
+/* Rename, hide, abort, pause, resume, train longer and delete a job; edit its notes. */
 
 import { busy, confirmed, role, setText } from "./dom.js";
 import { WITH_END } from "./job_status.js";
@@ -45,6 +45,18 @@ export function mount(el) {
       const here = document.querySelector('.breadcrumb [aria-current="page"]');
       setText(here, name);
       editing(false);
+    });
+  });
+  const privacy = role(el, "private"); // where the page is its owner's
+  privacy?.addEventListener("change", () => {
+    const wanted = privacy.checked;
+    attempt(async () => {
+      try {
+        await send("PUT", `/jobs/${jobId}`, { private: wanted ? 1 : 0 });
+      } catch (problem) {
+        privacy.checked = !wanted;
+        throw problem;
+      }
     });
   });
   role(el, "abort").addEventListener("submit", async (event) => {

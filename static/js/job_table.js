@@ -15,7 +15,7 @@ function sparkline(losses) {
 }
 
 const cells = {
-  name: (row) => h("td", { class: "name" }, h("div", null, h("a", { href: row.url, title: row.name }, row.name), row.group ? h("span", { class: "group" }, row.group) : null), row.cause ? h("div", { class: row.status === "Error" ? "cause" : "waits", title: row.cause }, row.cause) : null, row.remark ? h("div", { class: "waits", title: row.remark }, row.remark) : null),
+  name: (row) => h("td", { class: "name" }, h("div", null, h("a", { href: row.url, title: row.name }, row.name), row.group ? h("span", { class: "group" }, row.group) : null, row.private ? h("span", { class: "group", title: "Only you can see it" }, "private") : null, row.username ? h("span", { class: "owner", title: "Who made it" }, row.username) : null), row.cause ? h("div", { class: row.status === "Error" ? "cause" : "waits", title: row.cause }, row.cause) : null, row.remark ? h("div", { class: "waits", title: row.remark }, row.remark) : null),
   status: (row) => h("td", null, h("span", { class: `status status-${row.status.toLowerCase()}`, "data-status": row.status }, row.status)),
   title: (row) => h("td", { class: "minor" }, row.title),
   progress: (row) => h("td", null, h("div", { class: "progress-cell" }, h("progress", { max: 100, value: row.progress ?? 0, "aria-label": `Progress of ${row.name}` }), h("span", { class: "number" }, `${Math.floor(row.progress ?? 0)} %`))),
@@ -33,7 +33,7 @@ const COLUMNS = {
 };
 
 function tableRow(name, row, picked) {
-  return h("tr", { "data-job-id": row.id, class: picked ? "picked" : null }, h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": `Select ${row.name}`, checked: picked, "data-role": "pick" })), COLUMNS[name](row));
+  return h("tr", { "data-job-id": row.id, class: picked ? "picked" : null }, h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": `Select ${row.name}`, checked: picked, disabled: !row.may_change, title: row.may_change ? null : `Only ${row.username ? `${row.username} and admins` : "admins"} may change it`, "data-role": "pick" })), COLUMNS[name](row));
 }
 
 /** Puts the rows in place; a row that looks as before keeps its element, and so its focus. */
@@ -79,14 +79,16 @@ function showPages(section, table) {
 
 function showSelection(section, name, table, picked) {
   const here = table.rows.filter((row) => picked.has(row.id)).length;
+  const changeable = table.rows.filter((row) => row.may_change).length;
   const elsewhere = picked.size - here;
   role(section, "bulk").hidden = picked.size === 0;
   setText(role(section, "selected"), `${count(picked.size)} selected${elsewhere ? `, ${count(elsewhere)} of them on other pages` : ""}`);
   const pickAll = role(section, "pick-page");
-  pickAll.checked = here > 0 && here === table.rows.length;
+  pickAll.disabled = changeable === 0;
+  pickAll.checked = here > 0 && here === changeable;
   pickAll.indeterminate = here > 0 && here < table.rows.length;
   pickAll.setAttribute("aria-label", table.pages > 1 ? `Select the ${table.rows.length} ${name} on this page` : `Select all ${name}`);
   const pickMatching = role(section, "pick-matching");
-  pickMatching.hidden = !(pickAll.checked && table.pages > 1 && picked.size < table.matching);
+  pickMatching.hidden = !(pickAll.checked && changeable === table.rows.length && table.pages > 1 && picked.size < table.matching);
   setText(pickMatching, `Select all ${count(table.matching)}${table.filter ? " that match" : ""}`);
 }

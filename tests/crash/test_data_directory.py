@@ -187,7 +187,7 @@ def test_a_job_whose_server_died_while_it_was_deleted_does_not_come_back(
     successor = Scheduler(jobs_dir, again, Resources())
     successor.start()
     successor.close()
-    assert again.names() == []
+    assert again.names(None) == []
     assert list(jobs_dir.iterdir()) == []
 
 

@@ -44,9 +44,9 @@ def ids(store: Store, listing: Listing) -> list[str]:
 
 
 def test_every_job_is_in_one_table_newest_first(store: Store) -> None:
-    assert ids(store, Listing("running")) == ["m11", "d2"]
-    assert ids(store, Listing("models")) == ["m2", "m10", "m9"]
-    assert ids(store, Listing("datasets")) == ["d1"]
+    assert ids(store, Listing("running", reader=None)) == ["m11", "d2"]
+    assert ids(store, Listing("models", reader=None)) == ["m2", "m10", "m9"]
+    assert ids(store, Listing("datasets", reader=None)) == ["d1"]
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_every_job_is_in_one_table_newest_first(store: Store) -> None:
     ],
 )
 def test_columns_sort_by_what_they_show(store: Store, sort: str, ascending: list[str]) -> None:
-    assert ids(store, Listing("models", sort=sort, descending=False)) == ascending
+    assert ids(store, Listing("models", sort=sort, descending=False, reader=None)) == ascending
 
 
 def test_datasets_sort_by_how_many_read_them(store: Store) -> None:
     store.move("d2", Status.RUNNING, Status.DONE, 50.0)
-    assert ids(store, Listing("datasets", sort="refs", descending=True)) == ["d1", "d2"]
-    assert ids(store, Listing("datasets", sort="refs", descending=False)) == ["d2", "d1"]
+    assert ids(store, Listing("datasets", sort="refs", descending=True, reader=None)) == ["d1", "d2"]
+    assert ids(store, Listing("datasets", sort="refs", descending=False, reader=None)) == ["d2", "d1"]
 
 
 @pytest.mark.parametrize(("descending", "order"), [(True, ["m2", "m10", "m9"]), (False, ["m10", "m2", "m9"])])
 def test_what_has_no_value_comes_last_both_ways(store: Store, descending: bool, order: list[str]) -> None:
-    assert ids(store, Listing("models", sort="loss (train) last", descending=descending)) == order
+    assert ids(store, Listing("models", sort="loss (train) last", descending=descending, reader=None)) == order
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_has_no_value_comes_last_both_ways(store: Store, descending: bool, 
     ],
 )
 def test_all_words_must_be_somewhere_in_a_row(store: Store, words: str, found: list[str]) -> None:
-    listing = Listing("models", words)
+    listing = Listing("models", words, reader=None)
     assert ids(store, listing) == found
     assert store.counts(listing) == (3, len(found))
 
@@ -98,4 +98,6 @@ def test_all_words_must_be_somewhere_in_a_row(store: Store, words: str, found: l
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_order_of_every_table_is_good_sql_and_loses_no_job(store: Store, table, sort) -> None:
     for descending in (True, False):
-        assert set(ids(store, Listing(table, sort=sort, descending=descending))) == set(ids(store, Listing(table)))
+        assert set(ids(store, Listing(table, sort=sort, descending=descending, reader=None))) == set(
+            ids(store, Listing(table, reader=None))
+        )

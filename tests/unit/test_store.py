@@ -41,7 +41,7 @@ def test_all_times_at_work_count_and_those_between_do_not(store: Store) -> None:
     store.queue_again("a", Status.PAUSED, 90.0, {})
     store.move("a", Status.WAITING, Status.RUNNING, 100.0)
     store.move("a", Status.RUNNING, Status.DONE, 103.0)
-    assert store.elapsed("a") == store.listed_job("a").elapsed == 8.0
+    assert store.elapsed("a") == store.listed_job("a", None).elapsed == 8.0
 
 
 def test_events_are_counted_once(store: Store) -> None:
@@ -63,12 +63,12 @@ def test_a_job_that_runs_or_is_read_cannot_be_deleted(store: Store) -> None:
     store.move("m", Status.INITIALIZED, Status.ERROR, 4.0, cause="why")
     assert store.delete("m")
     assert store.delete("a")
-    assert store.names() == []
+    assert store.names(None) == []
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path, store: Store) -> None:
     store.move("a", Status.INITIALIZED, Status.ERROR, 2.0, cause="disk full", line=3)
-    store.rename("a", "New name")
+    store.edit("a", "New name", "", private=False)
     store.close()
     job = Store(tmp_path / "store.sqlite").get("a")
     assert (job.name, job.status, job.cause, job.cause_line) == ("New name", Status.ERROR, "disk full", 3)
@@ -87,7 +87,7 @@ def test_a_database_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -
     old.close()
     for _ in range(2):
         store = Store(tmp_path / "old.sqlite")
-        assert [job.name for job in store.names()] == ["Net", "Old"]
+        assert [job.name for job in store.names(None)] == ["Net", "Old"]
         assert (store.get("m").framework, store.get("a").framework) == ("pytorch", None)
         assert structure(store) == structure(Store(tmp_path / "new.sqlite"))
         store.close()
@@ -112,7 +112,7 @@ def test_a_list_that_another_program_keeps_locked_says_so(tmp_path: Path, store:
     other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(EnvironmentFault, match="could not be written: database is locked"):
-        store.rename("a", "New name")
+        store.edit("a", "New name", "", private=False)
     other.execute("ROLLBACK")
     other.close()
-    store.rename("a", "New name")
+    store.edit("a", "New name", "", private=False)

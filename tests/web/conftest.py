@@ -14,6 +14,7 @@ from jobs.folder import JobFolder
 from tests.conftest import ENDED, until, wait_for_job
 from tests.web import payloads
 from tests.web.internet import web
+from tests.web.people import People, site_of_people
 from webapp import create_app
 from webapp.config import Settings
 from webapp.services import Services
@@ -126,3 +127,9 @@ def nothing_is_made(site: Site) -> Iterator[None]:
     before = site.job_ids()
     yield
     assert site.job_ids() == before
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[People]:
+    with site_of_people(tmp_path_factory.mktemp("people")) as people:
+        yield people

@@ -107,7 +107,7 @@ function followJobs(state, load, showSoon) {
       const { rows } = state.tables.running;
       const at = rows.findIndex((row) => row.id === message.job_id);
       if (at < 0) return; // on another page
-      rows[at] = message.row;
+      rows[at] = { ...rows[at], ...message.row }; // the message is the same for everybody
       showSoon();
       return;
     }
