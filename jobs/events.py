@@ -19,8 +19,14 @@ Event = dict[str, Any]
 # Lines that are passed over cost little, but not nothing: so many bytes take about a tenth of a second.
 MOST_PASSED_OVER = 32_000_000
 
+# Longer than any line that a worker writes. What pasted code has put there instead must not fill the server's memory.
+LONGEST_LINE = 8_000_000
+
 # The exit status of a worker that could not even write its last event.
 STATUS_CANNOT_WRITE = os.EX_IOERR
+
+
+WORDS_FOR_NUMBERS = ("nan", "infinity", "-infinity")
 
 
 def in_words(value: float) -> float | str:
@@ -106,7 +112,8 @@ def read_events(
     latest: Collection[str] = (),
     until: int | None = None,
 ) -> EventPage:
-    """Whole lines from byte `since` on, up to byte `until`. A log that does not exist yet is empty.
+    """Whole lines from byte `since` on, up to byte `until`. A log that does not exist yet is empty. Behind a line that is
+    too long nothing is read.
 
     A log that is shorter than `since` has lost its end with the machine's power: `next` is its size then.
     Events of the types `without` are passed over, and of each type in `latest` all but the page's last: of what is left
@@ -119,7 +126,7 @@ def read_events(
             if os.fstat(file.fileno()).st_size < since:
                 return EventPage([], since, os.fstat(file.fileno()).st_size, False)
             file.seek(since)
-            for line in file:
+            while line := file.readline(LONGEST_LINE):
                 if not line.endswith(b"\n") or (until is not None and end + len(line) > until):
                     break
                 end += len(line)
@@ -127,7 +134,8 @@ def read_events(
                 if chosen.size >= limit_bytes or end - since >= MOST_PASSED_OVER:
                     break
             more = os.fstat(file.fileno()).st_size > end > since
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
+        # Or something else is in its place: it says nothing.
         more = False
     return EventPage([_parse(line) for line in chosen.lines.values()], since, end, more)
 
@@ -162,7 +170,7 @@ def _parse(line: bytes) -> Event:
     """One line as an event. A line that is none becomes a warning: the lines after it still count."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if isinstance(event, dict) and isinstance(event.get("type"), str):
         return event

@@ -90,8 +90,9 @@ class JobFolder:
 
     def snapshot_epochs(self) -> list[int]:
         """Epochs that have a snapshot, oldest first."""
-        names = (path.stem.removeprefix("snapshot_") for path in self.snapshots.glob("snapshot_*.pt"))
-        return sorted(int(name) for name in names if name.isdigit())
+        found = ((path, path.stem.removeprefix("snapshot_")) for path in self.snapshots.glob("snapshot_*.pt"))
+        # A file with another way to write the number is none of ours.
+        return sorted(int(name) for path, name in found if name.isdecimal() and self.snapshot(int(name)) == path)
 
     def source(self, path: str) -> Path:
         """A source by the path that was given for it. What lies in a job's folder is found when all jobs have moved."""
@@ -195,7 +196,8 @@ def sign_lock(lock: BinaryIO) -> None:
 
 def lock_is_held(path: Path) -> bool:
     """Whether a worker is alive on this job. The kernel lets go of the lock when its process ends, however it ends."""
-    if not path.exists():
+    # A folder that pasted code has put in its place can be held by nobody.
+    if not path.is_file():
         return False
     with path.open("ab") as file:
         try:

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ class Trial:
 # A database of pictures, and what a network prints that is only tried.
 LARGEST_DATABASE_BYTES = 2**44
 LARGEST_SCRATCH_BYTES = 2**28
+# For a child whose output has ended.
+SECONDS_TO_END = 1.0
+# All pictures of all layers that Test One shows are some megabytes. More must not fill the server's memory.
+LARGEST_ANSWER_BYTES = 2**28
 
 
 def start_worker(
@@ -192,8 +197,9 @@ class LineProcess:
 
     def _read(self) -> None:
         with self._answer_pipe:
-            for line in self._answer_pipe:
+            while (line := self._answer_pipe.readline(LARGEST_ANSWER_BYTES)).endswith(b"\n"):
                 self._answers.put(line)
+        # It has ended, has closed its output, or says something without an end: nothing more of it is read.
         self._answers.put(b"")
 
     @property
@@ -217,14 +223,31 @@ class LineProcess:
                 f"There was no answer within {timeout:.0f} s, so the process was ended. Does the network loop for ever?"
             ) from None
         if not line:
-            returncode = self._process.wait()
+            returncode = self._end_that_it_has_come_to()
             killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
             words = self._process.words_before_order()
             ending = ending_in_words(returncode, killed_for_memory, words)
             # What had not begun has run nothing of the user's.
             raise ChildEnded(ending, returncode) if words is None else EnvironmentFault(ending)
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return self._answer(line)
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        with suppress(ValueError, RecursionError):
+            answer = json.loads(line)
+            if isinstance(answer, dict):
+                return answer
+        self.end()
+        raise EnvironmentFault(
+            "The process said what is no answer, so it was ended. Does the network write where it has opened nothing?"
+        )
+
+    def _end_that_it_has_come_to(self) -> int:
+        """How a child ended that answers no more. One that lives on all the same has seconds left for that."""
+        try:
+            return self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.end()
+            return self._process.returncode
 
     def kill(self) -> None:
         """Make an end of the child, from any thread: whoever asked it something learns that it ended."""

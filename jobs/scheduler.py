@@ -49,6 +49,8 @@ MOST_CRASHES_AT_ONE_PLACE = 3
 
 ENDED_BY_FORCE = "It did not stop when asked and was ended by force. What it had kept before is good."
 ENDED_WHILE_AWAY = "It was asked to stop, and ended without keeping its state. What it had kept before is good."
+NOT_STARTED = "Its worker could not start: {error}"
+CANNOT_START = (LayerscopeError, OSError, ValueError, KeyError)
 STOPPED_FROM_OUTSIDE = "Stopped from outside (SIGTERM), as when the machine is shut down."
 
 
@@ -495,7 +497,12 @@ class Scheduler:
         if shutil.disk_usage(self._jobs_dir).free < FREE_TO_BEGIN:
             self._say(job, "Waits for room on the disk, which is full.")
             return
-        device = self._resources.device_for(job, self._wanted_device(job.id), running)
+        try:
+            wanted_device = self._wanted_device(job)
+        except CANNOT_START as error:
+            self._move(job, Status.ERROR, NOT_STARTED.format(error=error))
+            return
+        device = self._resources.device_for(job, wanted_device, running)
         if device is None:
             names = ", ".join(other.words_for(job) for other in running if other.family == job.family)
             self._say(job, f"Waits for a free place: {names} is at work." if running else "Waits for a free place.")
@@ -507,10 +514,8 @@ class Scheduler:
         try:
             spec = self._spec_as_entered(job)
             process = start_worker(self.folder(job.id), spec, device, self._launcher, job.cause, self._paths)
-        except (LayerscopeError, OSError, ValueError, KeyError) as error:
-            self._store.move(
-                job.id, Status.RUNNING, Status.ERROR, time.time(), cause=f"Its worker could not start: {error}"
-            )
+        except CANNOT_START as error:
+            self._store.move(job.id, Status.RUNNING, Status.ERROR, time.time(), cause=NOT_STARTED.format(error=error))
         else:
             self._children[job.id] = Child(process, WorkerIdentity.of(process.pid), out_of_memory_kills())
         self.listeners.tell_change(job.id, "status")
@@ -528,11 +533,11 @@ class Scheduler:
             )
         return parse_spec(folder.read_spec())
 
-    def _wanted_device(self, job_id: str) -> str:
+    def _wanted_device(self, job: JobRecord) -> str:
         """What the person chose in the form. Kept while the job waits, because it never changes."""
-        if job_id not in self._wanted_devices:
-            self._wanted_devices[job_id] = str(self.folder(job_id).read_spec().get("select_gpu", "next"))
-        return self._wanted_devices[job_id]
+        if job.id not in self._wanted_devices:
+            self._wanted_devices[job.id] = str(getattr(self._spec_as_entered(job), "select_gpu", "next"))
+        return self._wanted_devices[job.id]
 
     def _parent_is_ready(self, job: JobRecord) -> bool:
         """Whether the dataset that the job reads is there. One that never will be ends the job."""

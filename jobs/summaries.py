@@ -5,12 +5,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from jobs.events import Event
+from jobs.events import WORDS_FOR_NUMBERS, Event
 
 log = logging.getLogger(__name__)
 
 Summary = dict[str, Any]
 SPARKLINE_POINTS = 60
+MOST_CHARACTERS = 10_000
+# What the database can hold.
+LARGEST_WHOLE = 2**63 - 1
 OF_AN_END = ("outcome", "cause", "line", "seconds_left", "waits")
 
 
@@ -26,7 +29,7 @@ def take_in(summary: Summary, event: Event, job_id: str) -> None:
     """Fold one event in. A strange one, which pasted code may have written, must not keep the job from ending."""
     try:
         apply_event(summary, event)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         log.exception("Job %s said something strange: %r", job_id, event)
 
 
@@ -51,23 +54,53 @@ def _started(summary: Summary, event: Event) -> None:
         summary.pop(key, None)
 
 
+# Every list of jobs is made of summaries: what is in one must be what lists and the database expect of it.
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    raise ValueError("There is no finite number where one belongs.")
+
+
+def _loss(value: Any) -> float | str:
+    return value if value in WORDS_FOR_NUMBERS else _number(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, int) and abs(value) <= LARGEST_WHOLE:
+        return value
+    raise ValueError("There is no whole number where one belongs.")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        # Half a pair of surrogates is no UTF-8.
+        return value[:MOST_CHARACTERS].encode(errors="replace").decode()
+    raise ValueError("There is no text where one belongs.")
+
+
 def _progress(summary: Summary, event: Event) -> None:
-    summary["progress"] = event["fraction"]
-    summary["seconds_left"] = event.get("seconds_left")
+    left = event.get("seconds_left")
+    if left is not None:
+        at_least, at_most = left
+        left = [_number(at_least), _number(at_most)]
+    summary.update(progress=_number(event["fraction"]), seconds_left=left)
 
 
 def _train(summary: Summary, event: Event) -> None:
-    _extend_curve(summary, "loss (train)", event["loss"])
-    if finite := _finite(event["loss"]):
+    losses = [_loss(loss) for loss in event["loss"]]
+    _extend_curve(summary, "loss (train)", losses)
+    if finite := _finite(losses):
         _extend_sparkline(summary.setdefault("sparkline", {"stride": 1, "seen": 0, "losses": []}), finite)
 
 
 def _validation(summary: Summary, event: Event) -> None:
-    _extend_curve(summary, "loss (val)", [event["loss"]])
+    _extend_curve(summary, "loss (val)", [_loss(event["loss"])])
 
 
 def _finite(losses: list[float | str]) -> list[float]:
-    return [loss for loss in losses if isinstance(loss, (int, float)) and math.isfinite(loss)]
+    return [loss for loss in losses if not isinstance(loss, str)]
 
 
 def _extend_curve(summary: Summary, name: str, losses: list[float | str]) -> None:
@@ -95,13 +128,14 @@ def _extend_sparkline(sparkline: Summary, values: list[float]) -> None:
 
 
 def _snapshot(summary: Summary, event: Event) -> None:
-    epochs = summary.setdefault("snapshots", [])
-    if event["epoch"] not in epochs:
-        epochs.append(event["epoch"])
+    epoch, epochs = _whole(event["epoch"]), summary.setdefault("snapshots", [])
+    if epoch not in epochs:
+        epochs.append(epoch)
 
 
 def _waits(summary: Summary, event: Event) -> None:
-    summary["waits"] = event["reason"]
+    reason = event["reason"]
+    summary["waits"] = None if reason is None else _text(reason)
 
 
 def _snapshots_removed(summary: Summary, event: Event) -> None:
@@ -113,11 +147,14 @@ def _finished(summary: Summary, event: Event) -> None:
 
 
 def _stopped(summary: Summary, event: Event) -> None:
-    summary.update(outcome="stopped", cause=event.get("cause"), seconds_left=None)
+    cause = event.get("cause")
+    summary.update(outcome="stopped", cause=None if cause is None else _text(cause), seconds_left=None)
 
 
 def _failed(summary: Summary, event: Event) -> None:
-    summary.update(outcome="failed", cause=event["cause"], line=event.get("line"), seconds_left=None)
+    line = event.get("line")
+    line = None if line is None else _whole(line)
+    summary.update(outcome="failed", cause=_text(event["cause"]), line=line, seconds_left=None)
 
 
 APPLY = {

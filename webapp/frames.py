@@ -2,6 +2,7 @@
 
 import gzip
 from http import HTTPStatus
+from io import BytesIO
 from typing import cast
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -19,6 +20,8 @@ from webapp.uploads import passing_file
 blueprint = Blueprint("frames", __name__, url_prefix="/models")
 
 LONGEST_NUMBER = 9
+# The pictures of a hundred layers are a tenth of this.
+LARGEST_FRAME_BYTES = 2**27
 LONGEST_NAME = 200
 WHAT_TO_PIN = "Name a split (train or val) and an index, or send a picture as image_file."
 NOT_MADE = "The dataset is not made yet, so no image can be pinned. Wait until it is Done."
@@ -32,7 +35,7 @@ def show(job_id: str, number: str) -> ResponseReturnValue:
     if content is None:
         abort(HTTPStatus.NOT_FOUND, f"The training has kept no frame {number[:LONGEST_NAME]}. Choose another.")
     is_understood = request.accept_encodings["gzip"] > 0
-    response = Response(content if is_understood else gzip.decompress(content), mimetype="application/json")
+    response = Response(content if is_understood else _unpacked(content), mimetype="application/json")
     if is_understood:
         response.content_encoding = "gzip"
     response.vary.add("Accept-Encoding")
@@ -45,9 +48,16 @@ def _frame(job: JobView, number: str) -> bytes | None:
         return None
     try:
         with job.folder.open(job.folder.frame(int(number))) as file:
-            return file.read()
-    except (FileNotFoundError, PermissionError):
+            content = file.read(LARGEST_FRAME_BYTES + 1)
+    except OSError:
         return None
+    return content if len(content) <= LARGEST_FRAME_BYTES else None
+
+
+def _unpacked(content: bytes) -> bytes:
+    """No more of it than a frame can be: pasted code may have written it."""
+    with gzip.open(BytesIO(content)) as file:
+        return file.read(LARGEST_FRAME_BYTES)
 
 
 @blueprint.put("/<job_id>/pin")

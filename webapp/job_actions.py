@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from pathlib import Path
 
 from flask import Blueprint, Response, abort, jsonify, redirect, request, send_file, url_for
@@ -112,8 +112,7 @@ def file(job_id: str, name: str) -> ResponseReturnValue:
     job = job_view(job_id)
     if name not in PUBLISHED_FILES:
         abort(HTTPStatus.NOT_FOUND, f"The job publishes no file {name!r}.")
-    with _to_send(job.folder, job.folder.path / name) as file:
-        return send_file(BytesIO(file.read()), mimetype=PUBLISHED_FILES[name])
+    return send_file(_to_send(job.folder, job.folder.path / name), mimetype=PUBLISHED_FILES[name])
 
 
 @blueprint.put("/jobs/<job_id>")

@@ -16,6 +16,8 @@ from jobs.models.generic_image import KeepSnapshots
 
 # So many are kept always: when the newest is damaged, the training goes on from the one before.
 FEWEST = 2
+# What pasted code has put in a manifest's place must not fill the server's memory.
+LARGEST_MANIFEST_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class SnapshotFile:
     def manifest(self) -> Manifest | None:
         """None for one that is not there or that is damaged."""
         try:
-            values = json.loads(self.manifest_path.read_bytes())
+            with self.manifest_path.open("rb") as file:
+                values = json.loads(file.read(LARGEST_MANIFEST_BYTES))
             manifest = Manifest(
                 int(values["epoch"]),
                 int(values["step"]),
@@ -63,9 +66,17 @@ class SnapshotFile:
                 _loss(values.get("validation_loss")),
                 _loss(values.get("training_loss")),
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError):
             return None
         return manifest if manifest.epoch == self.epoch else None
+
+    def fault_on_disk(self) -> str | None:
+        """The same, of what lies on the disk now, whatever that is."""
+        try:
+            with self.path.open("rb") as file:
+                return self.fault(file)
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
 
     def fault(self, file: BufferedReader) -> str | None:
         """What is wrong with its file, for a person; None when nothing is."""
@@ -110,7 +121,7 @@ def snapshot_files(folder: JobFolder) -> list[SnapshotFile]:
     found = [of_epoch(folder, epoch) for epoch in folder.snapshot_epochs()]
     for path in folder.snapshots.glob("passing_*_*.pt"):
         epoch, _, step = path.stem.removeprefix("passing_").partition("_")
-        if epoch.isdigit() and step.isdigit():
+        if epoch.isdecimal() and step.isdecimal() and folder.passing_snapshot(int(epoch), int(step)) == path:
             found.append(SnapshotFile(path, int(epoch), int(step)))
     # There may be thousands: a manifest is read only where the epoch alone does not tell.
     shared = {snapshot.epoch for snapshot in found if snapshot.step is not None}
@@ -156,8 +167,7 @@ def newest_good_snapshot(folder: JobFolder) -> NewestGood:
     """The newest snapshot that matches its manifest. Reads it, and all that are newer, to the end."""
     damaged: dict[SnapshotFile, str] = {}
     for snapshot in snapshot_files(folder):
-        with snapshot.path.open("rb") as file:
-            fault = snapshot.fault(file)
+        fault = snapshot.fault_on_disk()
         if fault is None:
             return NewestGood(snapshot, damaged)
         damaged[snapshot] = f"The {snapshot.name} is damaged: {fault}."

@@ -20,7 +20,7 @@ from jobs.children import Launcher
 from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Kernel, Policy
 from jobs.containment.system_calls import number_of
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
-from jobs.errors import BadNetwork
+from jobs.errors import BadNetwork, EnvironmentFault
 from jobs.predictions import NetworkChecks, Predictions
 from jobs.processes import start_worker
 from jobs.resources import Resources
@@ -229,3 +229,18 @@ def test_the_doctor_says_what_the_machine_offers(tmp_path: Path) -> None:
     found = CliRunner().invoke(main, ["doctor", "--data-dir", "/proc/layerscope"])
     assert found.exit_code == 1
     assert "cannot be written" in found.output
+
+
+SAYS_WHAT_IS_NO_ANSWER = """
+for number in range(3, 9):
+    try:
+        os.write(number, b"[]\\n")
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("says", ["os.closerange(3, 100)", SAYS_WHAT_IS_NO_ANSWER])
+def test_a_check_ends_whatever_the_process_does_to_its_answers(tmp_path: Path, says: str) -> None:
+    with pytest.raises(EnvironmentFault):
+        check(f"import os, time\n{says}\ntime.sleep(600)", tmp_path, Policy())

@@ -220,6 +220,23 @@ def test_a_strange_event_does_not_keep_a_job_from_ending(
     assert job.summary["progress"] == 1.0, "what came after it counts"
 
 
+def test_a_lock_that_pasted_code_made_a_folder_of_keeps_no_job_from_ending(
+    scheduler: Scheduler, store: Store, digit_folders: Path
+) -> None:
+    job_id = scheduler.submit(short_job(digit_folders))
+    scheduler.folder(job_id).lock.mkdir()
+    assert "could not start" in (wait_for(scheduler, store, job_id, Status.ERROR).cause or "")
+
+
+def test_a_spec_that_cannot_be_read_ends_its_job_and_keeps_no_other_waiting(
+    scheduler: Scheduler, store: Store, digit_folders: Path
+) -> None:
+    spoilt, good = (scheduler.submit(short_job(digit_folders)) for _ in range(2))
+    scheduler.folder(spoilt).spec.write_text("[")
+    assert "spec.json" in (wait_for(scheduler, store, spoilt, Status.ERROR).cause or "")
+    wait_for(scheduler, store, good, Status.DONE)
+
+
 def test_what_a_dead_server_left_half_made_is_removed(scheduler: Scheduler, store: Store, jobs_dir: Path) -> None:
     for name in (".20200101-000000-0000.new", ".20200101-000000-0001.deleted"):
         (jobs_dir / name).mkdir()

@@ -102,6 +102,11 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 @pytest.mark.parametrize(("damage", "file", "words"), [
     (truncate, "snapshot_3.pt", "it has 500 bytes, and "),
     (flip_a_bit, "snapshot_3.pt", "its content is not what was written"),
@@ -109,6 +114,11 @@ def flip_a_bit(path: Path) -> None:
     (lambda path: path.write_bytes(path.read_bytes()[:40]), "snapshot_3.json", "its manifest cannot be read"),
     (lambda path: path.write_text("[1, 2]"), "snapshot_3.json", "its manifest cannot be read"),
     (lambda path: path.write_text(json.dumps({"epoch": None})), "snapshot_3.json", "its manifest cannot be read"),
+    (lambda path: path.write_text('{"epoch": 1e999}'), "snapshot_3.json", "its manifest cannot be read"),
+    (lambda path: path.write_text("[" * 9999), "snapshot_3.json", "its manifest cannot be read"),
+    (lambda path: os.truncate(path, 2**40), "snapshot_3.json", "its manifest cannot be read"),
+    (into_a_folder, "snapshot_3.json", "its manifest cannot be read"),
+    (into_a_folder, "snapshot_3.pt", "it cannot be read (Is a directory)"),
 ])  # fmt: skip
 def test_a_damaged_snapshot_is_passed_over_with_a_warning(
     folder: JobFolder, damage: Callable[[Path], None], file: str, words: str
@@ -122,6 +132,15 @@ def test_a_damaged_snapshot_is_passed_over_with_a_warning(
     assert newest.snapshot == of_epoch(folder, 2)
     assert list(newest.damaged) == [of_epoch(folder, 3)]
     assert newest.damaged[of_epoch(folder, 3)].startswith(f"The snapshot of epoch 3 is damaged: {words}")
+
+
+@pytest.mark.parametrize("name", ["snapshot_²", "snapshot_٣", "snapshot_03", "passing_²_3", "passing_3_03"])
+def test_what_has_the_name_of_no_snapshot_is_none(folder: JobFolder, name: str) -> None:
+    save(folder)
+    (folder.snapshots / f"{name}.pt").touch()
+    assert folder.snapshot_epochs() == [2]
+    assert newest_good_snapshot(folder).damaged == {}
+    assert newest_step(folder) == 14
 
 
 def test_without_a_good_snapshot_there_is_none_to_go_on_from(folder: JobFolder) -> None:

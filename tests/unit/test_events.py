@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.events import EventPage, EventWriter, all_events, in_words, read_events
+from jobs.events import LONGEST_LINE, EventPage, EventWriter, all_events, in_words, read_events
 
 
 @pytest.fixture
@@ -149,3 +149,22 @@ def test_types_are_left_out_and_of_passing_ones_the_last_is_enough(log: Path) ->
         ("progress_of_another_kind", 2),
     ]
     assert (page.next, page.more) == (log.stat().st_size, False)
+
+
+def test_what_pasted_code_makes_of_the_log_fills_no_memory_and_stops_no_reader(log: Path) -> None:
+    log.mkdir()
+    assert read_events(log).events == []
+    log.rmdir()
+    EventWriter(log).write("first")
+    end = log.stat().st_size
+    with log.open("ab") as file:
+        file.write(b"[" * 100_000 + b"\n")
+    assert [event["type"] for event in all_events(log)] == ["first", "message"]
+    # A hole of this size takes no room on the disk, and is one line.
+    os.truncate(log, 2**40)
+    assert [event["type"] for event in all_events(log)] == ["first", "message"]
+    with log.open("rb+") as file:
+        file.truncate(end)
+        file.seek(end + LONGEST_LINE)
+        file.write(b'\n{"type":"second"}\n')
+    assert [event["type"] for event in all_events(log)] == ["first"]

@@ -1,9 +1,12 @@
 """What lists say of a job, from its events."""
 
+import json
 from typing import Any
 
+import pytest
+
 from jobs.events import that_count
-from jobs.summaries import Summary, apply_event
+from jobs.summaries import MOST_CHARACTERS, Summary, apply_event, take_in
 
 
 def told(*events: dict[str, Any]) -> Summary:
@@ -54,3 +57,26 @@ def test_what_was_told_of_steps_that_come_again_does_not_count() -> None:
 def test_strange_events_are_left_to_who_reads_them() -> None:
     strange: list[dict[str, Any]] = [{"type": "train"}, {"type": "validation", "step": "x"}, {"type": "resumed"}]
     assert that_count([*strange, {"type": "resumed", "step": 0, "epoch": 0, "told": 0}])[:3] == strange
+
+
+@pytest.mark.parametrize("strange", [
+    {"type": "progress", "fraction": "x"}, {"type": "progress", "fraction": [1]}, {"type": "progress", "fraction": 1e999},
+    {"type": "progress", "fraction": 10**400}, {"type": "progress", "fraction": 0.9, "seconds_left": {"a": 1}},
+    {"type": "progress", "fraction": 0.9, "seconds_left": 3}, {"type": "progress", "fraction": 0.9, "seconds_left": [1, "x"]},
+    {"type": "train", "loss": ["many"]}, {"type": "train", "loss": {"a": 1}}, {"type": "train", "loss": [[1]]},
+    {"type": "validation", "loss": {"a": 1}}, {"type": "validation", "loss": 1e999}, {"type": "snapshot", "epoch": {"a": 1}},
+    {"type": "snapshot", "epoch": 2**70}, {"type": "waits", "reason": {"a": 1}}, {"type": "stopped", "cause": ["x"]},
+    {"type": "failed", "cause": {"a": 1}}, {"type": "failed", "cause": "x", "line": [1]},
+    {"type": "failed", "cause": "x", "line": 2**70},
+])  # fmt: skip
+def test_what_pasted_code_says_must_not_break_the_lists_of_all_jobs(strange: dict[str, Any]) -> None:
+    """Nor the database, which could then not note that the job has ended."""
+    before = told({"type": "progress", "fraction": 0.5}, {"type": "train", "loss": [1.0]})
+    summary = json.loads(json.dumps(before))
+    take_in(summary, strange, "a job")
+    assert summary == before
+
+
+def test_a_cause_is_text_that_can_be_kept() -> None:
+    cause = told({"type": "failed", "cause": "\ud800" + "x" * 2 * MOST_CHARACTERS})["cause"]
+    assert cause == ("?" + "x" * MOST_CHARACTERS)[:MOST_CHARACTERS]
