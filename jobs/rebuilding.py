@@ -102,7 +102,7 @@ def enter_missing(store: Store, jobs_dir: Path) -> int:
     for path in missing:
         try:
             _enter(store, JobFolder(path))
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
             log.warning("The folder %s is no job that can be entered in the list: %s", path, error)
         else:
             entered += 1

@@ -1,7 +1,6 @@
 """A job as pages, rows and JSON show it."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -191,12 +190,7 @@ class JobView:
 
     @property
     def size_bytes(self) -> int:
-        """What the job keeps on disk. Walks its folder, in which a worker may be at work."""
-        total = 0
-        for path in self.folder.path.rglob("*"):
-            with suppress(FileNotFoundError):
-                total += path.lstat().st_size
-        return total
+        return self.folder.size_bytes()
 
 
 def job_view(job_id: str) -> JobView:

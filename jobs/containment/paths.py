@@ -39,6 +39,10 @@ def gpu_paths() -> list[Path]:
 
 def all_but(hidden: Path, path: Path) -> Iterator[Path]:
     """`path`; where `hidden` lies in it, what else lies beside that, since Landlock gives a folder with all that is in it."""
+    yield from _beside(hidden, Path(os.path.realpath(path)))
+
+
+def _beside(hidden: Path, path: Path) -> Iterator[Path]:
     if not hidden.is_relative_to(path):
         yield path
         return
@@ -49,4 +53,7 @@ def all_but(hidden: Path, path: Path) -> Iterator[Path]:
     except OSError:
         return
     for entry in inside:
-        yield from all_but(hidden, entry)
+        real = Path(os.path.realpath(entry))
+        # Landlock follows a link, and so would give what is hidden.
+        if real == entry or not (hidden.is_relative_to(real) or real.is_relative_to(hidden)):
+            yield from _beside(hidden, entry)

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from jobs.children import Launcher
 from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Kernel, Policy
+from jobs.containment.paths import all_but
 from jobs.containment.system_calls import number_of
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
 from jobs.errors import BadNetwork, EnvironmentFault
@@ -229,6 +230,24 @@ def test_the_doctor_says_what_the_machine_offers(tmp_path: Path) -> None:
     found = CliRunner().invoke(main, ["doctor", "--data-dir", "/proc/layerscope"])
     assert found.exit_code == 1
     assert "cannot be written" in found.output
+
+
+def test_no_link_leads_to_what_is_hidden(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    hidden = root / "share" / "data"
+    for folder in (hidden, root / "pictures", elsewhere):
+        folder.mkdir(parents=True)
+    for name, target in {
+        "up": tmp_path,
+        "data": hidden,
+        "around": root,
+        "elsewhere": elsewhere,
+        "ring": root / "ring",
+    }.items():
+        (root / name).symlink_to(target)
+    (tmp_path / "link").symlink_to(root)
+    for named in (root, tmp_path / "link"):
+        assert set(all_but(hidden, named)) == {root / "pictures", root / "elsewhere", root / "ring"}
 
 
 SAYS_WHAT_IS_NO_ANSWER = """

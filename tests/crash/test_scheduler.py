@@ -247,6 +247,30 @@ def test_what_a_dead_server_left_half_made_is_removed(scheduler: Scheduler, stor
     assert list(jobs_dir.iterdir()) == []
 
 
+def test_folders_nested_without_end_are_counted_and_removed_and_stop_no_server(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, digit_folders: Path
+) -> None:
+    """As pasted code may leave them: deeper than Python's functions and the system's paths go."""
+    job_id = scheduler.submit(short_job(digit_folders))
+    scheduler.abort(job_id)
+    left_over = jobs_dir / ".20200101-000000-0001.deleted"
+    left_over.mkdir()
+    for folder in (scheduler.folder(job_id).path, left_over):
+        place = os.open(folder, os.O_RDONLY)
+        for _ in range(1100):
+            os.mkdir("deeper", dir_fd=place)
+            inside = os.open("deeper", os.O_RDONLY, dir_fd=place)
+            os.close(place)
+            place = inside
+        os.close(place)
+    assert scheduler.folder(job_id).size_bytes() > 0
+    scheduler.delete(job_id)
+    successor = Scheduler(jobs_dir, store, Resources())
+    successor.start()
+    successor.close()
+    assert list(jobs_dir.iterdir()) == []
+
+
 @pytest.mark.parametrize(("number", "killed_for_memory", "words"), [
     (signal.SIGKILL, True, "out of memory"),
     (signal.SIGKILL, False, "Killed from outside"),
