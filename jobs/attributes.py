@@ -2,9 +2,9 @@
 
 import logging
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from jobs.folder import JobFolder, write_json
+from jobs.folder import JobFolder, read_whole, write_json
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,10 @@ def read_attributes(folder: JobFolder) -> Attributes:
     """What was kept last; nothing where nobody has said anything. Where the file is damaged nobody knows for whom the job is,
     and where people log in it is for none of them."""
     try:
-        return Attributes.model_validate_json(folder.attributes.read_bytes())
+        return Attributes.model_validate_json(read_whole(folder.attributes))
     except FileNotFoundError:
         return Attributes()
-    except ValidationError:
+    except ValueError:
         log.exception(
             "Owner, name and notes of job %s cannot be read. It is private; its name is that of its form.", folder.id
         )

@@ -20,6 +20,8 @@ from jobs.specs import ServerPaths
 
 # As DIGITS wrote them.
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+# A pasted network, or the labels of a dataset, is a small part of it.
+LARGEST_JSON_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,14 @@ class JobFolder:
                 path.unlink()
 
     def spec_sha256(self) -> str:
-        return hashlib.sha256(self.spec.read_bytes()).hexdigest()
+        return hashlib.sha256(read_whole(self.spec)).hexdigest()
 
     def read_spec(self) -> dict[str, Any]:
-        spec: dict[str, Any] = json.loads(self.spec.read_text())
+        spec: dict[str, Any] = json.loads(read_whole(self.spec))
         return spec
 
     def read_dataset(self) -> dict[str, Any]:
-        dataset: dict[str, Any] = json.loads(self.dataset.read_text())
+        dataset: dict[str, Any] = json.loads(read_whole(self.dataset))
         return dataset
 
 
@@ -149,6 +151,15 @@ def new_job_id(now: datetime) -> str:
 def time_of_id(job_id: str) -> datetime:
     """When the job was made, by the clock of this machine's place; ValueError where the id is of no time."""
     return datetime.strptime(job_id[:15], "%Y%m%d-%H%M%S").astimezone()
+
+
+def read_whole(path: Path) -> bytes:
+    """What a small file holds; ValueError for one that pasted code has made so large that it would fill the memory."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > LARGEST_JSON_BYTES:
+            raise ValueError(f"The file {path.name} has {size:,} bytes, and at most {LARGEST_JSON_BYTES:,} are read.")
+        return file.read(size)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from jobs.errors import UserError
-from jobs.folder import JobFolder, write_json, write_whole
+from jobs.folder import JobFolder, read_whole, write_json, write_whole
 
 SplitName = Literal["train", "val"]
 
@@ -43,10 +43,10 @@ class Pin(BaseModel):
 def read_pin(folder: JobFolder) -> Pin | None:
     """The pin that was chosen last; None while nobody has chosen one. UserError when its file is damaged."""
     try:
-        return Pin.model_validate_json(folder.pin.read_text())
+        return Pin.model_validate_json(read_whole(folder.pin))
     except FileNotFoundError:
         return None
-    except ValidationError as error:
+    except ValueError as error:
         raise UserError("Which image is pinned cannot be read: its file is damaged. Pin an image anew.") from error
 
 

@@ -81,5 +81,7 @@ class Settings:
         return Policy(self.sandbox, self.memory_limit, self.data_dir.resolve())
 
     def make_folders(self) -> None:
+        # Other users of the machine have no business in it: jobs may be private.
+        self.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         for folder in (self.jobs_dir, self.uploads_dir, self.samples_dir):
             folder.mkdir(parents=True, exist_ok=True)

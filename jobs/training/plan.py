@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from pydantic import Field
 
-from jobs.folder import JobFolder, write_json
+from jobs.folder import JobFolder, read_whole, write_json
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.specs import FormFields, OptionalFloat
 from jobs.training.schedules import solver_learning_rate
@@ -26,7 +26,7 @@ class Extension(FormFields):
 def read_extensions(folder: JobFolder) -> tuple[Extension, ...]:
     if not folder.extensions.exists():
         return ()
-    return tuple(Extension.model_validate(values) for values in json.loads(folder.extensions.read_text()))
+    return tuple(Extension.model_validate(values) for values in json.loads(read_whole(folder.extensions)))
 
 
 def extend(folder: JobFolder, train_epochs: int, epochs_done: int, extension: Extension) -> None:

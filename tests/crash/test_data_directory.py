@@ -14,12 +14,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from jobs.attributes import Attributes, read_attributes
+from jobs.errors import UserError
 from jobs.events import all_events
+from jobs.folder import JobFolder
+from jobs.pins import read_pin
 from jobs.rebuilding import open_store
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import SCHEMA, Store
+from jobs.training.plan import read_extensions
 from jobs.training.snapshot_files import of_epoch
 from tests.conftest import until, wait_for_job
 from tests.crash.conftest import long_job, short_job, start_long_job, wait_for
@@ -315,3 +320,22 @@ def run(command: str, file: str, data_dir: Path, status: int = 0) -> str:
     result = CliRunner().invoke(main, [command, file, "--data-dir", str(data_dir)])
     assert result.exit_code == status, result.output
     return result.output
+
+
+def test_a_new_data_directory_is_no_business_of_other_users(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "data")
+    settings.make_folders()
+    assert settings.data_dir.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("read", [JobFolder.read_spec, read_extensions, read_pin, read_attributes])
+def test_a_file_that_pasted_code_made_huge_fills_no_memory(tmp_path: Path, read: Callable[[JobFolder], object]) -> None:
+    folder = JobFolder(tmp_path)
+    for path in (folder.spec, folder.extensions, folder.pin, folder.attributes):
+        path.touch()
+        os.truncate(path, 2**40)
+    try:
+        kept = read(folder)
+    except (ValueError, UserError):
+        return
+    assert kept == Attributes(private=True)
