@@ -16,6 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from jobs.errors import UserError
 from jobs.specs import ServerPaths
 
 # As DIGITS wrote them.
@@ -134,8 +135,16 @@ class JobFolder:
     def spec_sha256(self) -> str:
         return hashlib.sha256(read_whole(self.spec)).hexdigest()
 
-    def read_spec(self) -> dict[str, Any]:
-        spec: dict[str, Any] = json.loads(read_whole(self.spec))
+    def read_spec(self, sha256: str | None = None) -> dict[str, Any]:
+        """What the job was asked. UserError where that is not what had this SHA-256 when the job was entered: what a worker
+        may read is taken from it, and the network of an earlier one may have written it."""
+        content = read_whole(self.spec)
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise UserError(
+                "The file spec.json in its folder was changed after the job was entered, by hand or by the network's own "
+                "code. Make the job anew."
+            )
+        spec: dict[str, Any] = json.loads(content)
         return spec
 
     def read_dataset(self) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from jobs.errors import (
     LayerscopeError,
     NoSuchJob,
     Refused,
-    UserError,
     full_disk_in_words,
 )
 from jobs.events import EventPage, all_events, read_events, that_count
@@ -523,15 +522,7 @@ class Scheduler:
             self._store.note_worker(job.id, str(self._children[job.id].worker))
 
     def _spec_as_entered(self, job: JobRecord) -> JobSpec:
-        """What the job was asked. UserError when that is not what stands in its folder any more: what the worker may read
-        is taken from it, and a network of an earlier worker of the job may have written it."""
-        folder = self.folder(job.id)
-        if job.spec_sha256 is not None and folder.spec_sha256() != job.spec_sha256:
-            raise UserError(
-                "The file spec.json in its folder was changed after the job was entered, by hand or by the network's own "
-                "code. Make the job anew."
-            )
-        return parse_spec(folder.read_spec())
+        return parse_spec(self.folder(job.id).read_spec(job.spec_sha256))
 
     def _wanted_device(self, job: JobRecord) -> str:
         """What the person chose in the form. Kept while the job waits, because it never changes."""

@@ -8,7 +8,7 @@ from typing import Any
 from flask import url_for
 
 from jobs.containment.confinement import REQUIRED
-from jobs.errors import NoSuchJob, Refused
+from jobs.errors import NoSuchJob, Refused, UserError
 from jobs.folder import JobFolder
 from jobs.registry import job_kind
 from jobs.statuses import RESUMABLE, Status
@@ -34,11 +34,15 @@ class JobView:
     def spec(self) -> dict[str, Any]:
         """What the job was asked. Read when a page needs it: one job whose folder is gone must not break a list of all."""
         try:
-            return self.folder.read_spec()
+            return self.folder.read_spec(self.record.spec_sha256)
         except FileNotFoundError:
             raise NoSuchJob(
                 f'The folder of the job "{self.name}" is gone from the data directory. Delete the job on the home page.'
             ) from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"The file spec.json in the folder of the job cannot be read: {error}. Make the job anew."
+            ) from error
 
     @property
     def id(self) -> str:

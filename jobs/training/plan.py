@@ -10,6 +10,7 @@ from itertools import accumulate
 
 from pydantic import Field
 
+from jobs.errors import UserError
 from jobs.folder import JobFolder, read_whole, write_json
 from jobs.models.generic_image import GenericImageModelSpec
 from jobs.specs import FormFields, OptionalFloat
@@ -24,9 +25,15 @@ class Extension(FormFields):
 
 
 def read_extensions(folder: JobFolder) -> tuple[Extension, ...]:
+    """UserError where the network's own code has written something else there."""
     if not folder.extensions.exists():
         return ()
-    return tuple(Extension.model_validate(values) for values in json.loads(read_whole(folder.extensions)))
+    try:
+        return tuple(Extension.model_validate(values) for values in json.loads(read_whole(folder.extensions)))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"The epochs that were added to this training cannot be read from its extensions.json: {error}. Make the job anew."
+        ) from error
 
 
 def extend(folder: JobFolder, train_epochs: int, epochs_done: int, extension: Extension) -> None:

@@ -162,6 +162,32 @@ def test_a_dataset_whose_folder_is_removed_by_hand_breaks_no_other_page(site: Si
     site.job_ids()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("spec.json", "{}", "was changed after the job was entered"),
+        ("extensions.json", '{"epochs": [[', "cannot be read from its extensions.json"),
+        ("extensions.json", "[1]", "cannot be read from its extensions.json"),
+    ],
+)
+def test_a_model_whose_own_code_wrote_over_its_plan_says_so_on_its_page(
+    site: Site, tmp_path: Path, file: str, content: str, sentence: str
+) -> None:
+    model = site.make_model()
+    wait_for_job(site.client, model)
+    path = site.folder(model).path / file
+    before = path.read_bytes() if path.exists() else None
+    path.write_text(content)
+    for page in (f"/models/{model}", f"/models/{model}.json", f"/models/images/generic/new?clone={model}"):
+        answer = site.client.get(page)
+        assert answer.status_code == 400, page
+        assert sentence in html.unescape(answer.get_data(as_text=True))
+    assert site.client.get("/index.json").status_code == 200
+    if before is not None:
+        path.write_bytes(before)
+    assert site.client.delete(f"/jobs/{model}").status_code == 200
+
+
 def mixed_shapes(folder: Path) -> dict[str, str]:
     pictures = [picture(1), picture(2), picture(3, height=20)]
     return {"prebuilt_train_images": str(save_pictures_database(folder / "mixed_db", pictures))}
