@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qs
 
 from flask import Flask, Response, g, request
 from werkzeug.wrappers import Request
@@ -136,14 +137,20 @@ def install(app: Flask) -> None:
 
 
 class SocketDoor:
-    """WSGI middleware: Socket.IO answers before Flask sees a request, so that its requests are asked for a login here."""
+    """WSGI middleware: Socket.IO answers before Flask sees a request, so that it is here that one is asked for a login.
+
+    Only the first request of a connection is: its answer has the id by which the others are known, and clients send them
+    without their header. When the login ends the connection is closed (`webapp.live`).
+    """
 
     def __init__(self, app: "WSGIApplication", service: Services) -> None:
         self._app = app
         self._service = service
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith("/socket.io"):
+        # Read as engine.io reads it: a blank id is none.
+        is_first = "sid" not in parse_qs(environ.get("QUERY_STRING", ""))
+        if is_first and environ["PATH_INFO"].startswith("/socket.io"):
             try:
                 identify(Request(environ), self._service)
             except LoginNeeded as error:

@@ -1,5 +1,6 @@
 """A job's Socket.IO room: passes on what the scheduler hears. What it sends can be read again from `/jobs/<id>/events`."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +15,13 @@ from webapp.identity import LoginNeeded, Visitor, may_read, visitor
 from webapp.job_view import job_view, status_of, table_row, view_of
 from webapp.services import Services, services
 
+log = logging.getLogger(__name__)
+
 NAMESPACE = "/jobs"
 HOME_ROOM = "job_management"
 
 # Within about this time the sockets of a session that has ended are closed, whoever ended it.
-SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def _rooms(job_id: str, what: str) -> tuple[str, ...]:
@@ -83,8 +86,13 @@ class Audience:
                 self._is_watched = bool(visitors)
             if not visitors:
                 return
-            for sid in self._ended(visitors):
-                self._close(sid)
+            try:
+                for sid in self._ended(visitors):
+                    self._close(sid)
+            except Exception:
+                # The next look tries again. While the server closes, the accounts may be closed already.
+                if not self._service.closing.is_set():
+                    log.exception("The sockets of sessions that have ended could not be closed.")
 
     def _ended(self, visitors: dict[str, Visitor]) -> list[str]:
         held = {who.credential.id for who in visitors.values() if who.credential}
@@ -99,8 +107,9 @@ class Audience:
     def _close(self, sid: str) -> None:
         connection = self._server.manager.eio_sid_from_sid(sid, NAMESPACE)
         self._server.disconnect(sid, namespace=NAMESPACE)
-        if connection is not None:
-            self._server.eio.disconnect(connection)
+        # Without waiting until the client has taken what was sent to it: it need not.
+        if transport := self._server.eio.sockets.get(connection):
+            transport.close(wait=False)
 
 
 class JobsNamespace(Namespace):  # type: ignore[misc]

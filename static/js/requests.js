@@ -37,6 +37,8 @@ export async function request(url, options = {}) {
   } catch {
     // A bare sentence.
   }
+  // The banner says so on every page, whatever the request was for.
+  if (response.status === 401) dispatchEvent(new Event("loggedout"));
   if (!response.ok) throw new RequestError(sentence(body, text, response.status), response.status, body);
   return body ?? text;
 }

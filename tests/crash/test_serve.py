@@ -60,3 +60,9 @@ def test_a_second_server_on_one_data_directory_is_refused(server: RunningServer)
     said = refusal("--port", "0", "--data-dir", str(server.data_dir))
     assert f"Another Layerscope serves {server.data_dir}" in said
     assert requests.get(f"{server.url}/index.json", timeout=10).ok
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_others_are_not_served_while_nobody_has_an_account(tmp_path: Path, host: str) -> None:
+    said = refusal("--host", host, "--port", "0", "--data-dir", str(tmp_path))
+    assert "layerscope user add NAME" in said

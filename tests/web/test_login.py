@@ -91,7 +91,9 @@ def test_every_address_asks_for_a_login_but_those_that_are_named_as_open(people:
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 def test_a_socket_asks_for_a_login(people: People, transport: str) -> None:
     path = f"/socket.io/?EIO=4&transport={transport}"
-    assert people.stranger().get(path).status_code == 401
+    for sid in ("", "&sid=", "&sid"):
+        assert people.stranger().get(path + sid).status_code == 401
+    assert people.stranger().get(f"{path}&sid=guessed").status_code == 400, "no connection has this id"
     assert people["bob"].get(path.replace("websocket", "polling")).status_code == 200
 
 

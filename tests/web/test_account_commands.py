@@ -1,0 +1,121 @@
+"""`layerscope user` and `layerscope token`, as whoever runs the server types them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from webapp.accounts import Accounts, CredentialKind
+from webapp.cli import main
+
+PASSWORD = "correct horse battery"
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run a command on a data directory of its own; `typed` are the lines that a person types."""
+
+    def run(*arguments: str, typed: str = "") -> Result:
+        result = CliRunner().invoke(main, [*arguments, "--data-dir", str(tmp_path / "data")], input=typed)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> Accounts:
+    (tmp_path / "data").mkdir()
+    return Accounts(tmp_path / "data" / "accounts.sqlite")
+
+
+def test_the_first_account_is_an_admins(command: Command) -> None:
+    assert "Nobody has an account" in command("user", "list").output
+    asked = command("user", "add", "ada", typed=f"{PASSWORD}\n{PASSWORD}\n")
+    assert "ada can log in now, as an admin." in asked.output
+    assert PASSWORD not in asked.output
+    assert "as a member" in command("user", "add", "bob", "--password-stdin", typed=f"{PASSWORD}\n").output
+    assert [line.split()[:2] for line in command("user", "list").output.splitlines()] == [
+        ["ada", "admin"],
+        ["bob", "member"],
+    ]
+    told = command("user", "add", "bob", "--password-stdin", typed=f"{PASSWORD}\n")
+    assert (told.exit_code, "There is an account bob already" in told.output) == (1, True)
+
+
+def test_a_password_is_asked_until_it_is_good_and_typed_the_same_twice(command: Command, accounts: Accounts) -> None:
+    typed = f"tiny-pw\n{PASSWORD}\nanother one\n{PASSWORD}\n{PASSWORD}\n"
+    told = command("user", "add", "ada", typed=typed)
+    assert "too short" in told.output
+    assert "do not match" in told.output
+    assert accounts.is_password("ada", PASSWORD)
+    assert command("user", "add", "bob", "--password-stdin", typed="short\n").exit_code == 1
+    assert command("user", "add", "bob", "--password-stdin").exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["Ada", "a b", "../a", "1a"])
+def test_a_bad_name_is_told_before_a_password_is_asked(command: Command, name: str) -> None:
+    told = command("user", "add", name)
+    assert told.exit_code == 1
+    assert "is no name for a user" in told.output
+    assert "Password" not in told.output
+
+
+def test_what_is_changed_ends_the_sessions(command: Command, accounts: Accounts) -> None:
+    for name in ("ada", "bob"):
+        command("user", "add", name, "--password-stdin", typed=f"{PASSWORD}\n")
+    new = "another good password"
+    changes = (("password", "bob", "--password-stdin"), ("role", "bob", "admin"), ("remove", "bob"))
+    password = PASSWORD
+    for change in changes:
+        secret = accounts.log_in("bob", password, "", "") or ""
+        assert accounts.credential(CredentialKind.SESSION, secret)
+        assert command("user", *change, typed=f"{new}\n").exit_code == 0
+        assert accounts.credential(CredentialKind.SESSION, secret) is None
+        password = new
+    assert [user.name for user in accounts.users()] == ["ada"]
+
+
+def test_somebody_stays_an_admin(command: Command) -> None:
+    for name in ("ada", "bob"):
+        command("user", "add", name, "--password-stdin", typed=f"{PASSWORD}\n")
+    for change in (("role", "ada", "member"), ("remove", "ada")):
+        told = command("user", *change)
+        assert (told.exit_code, "This is the only admin" in told.output) == (1, True)
+    assert "last account" not in command("user", "remove", "bob").output
+    assert "That was the last account" in command("user", "remove", "ada").output
+
+
+@pytest.mark.parametrize("arguments", [
+    ("user", "password", "eve"), ("user", "role", "eve", "admin"), ("user", "remove", "eve"),
+    ("token", "add", "eve", "x"), ("token", "list", "eve"), ("token", "revoke", "eve", "1"),
+])  # fmt: skip
+def test_an_unknown_name_is_told(command: Command, arguments: tuple[str, ...]) -> None:
+    told = command(*arguments)
+    assert told.exit_code == 1
+    assert "There is no account eve." in told.output
+
+
+def test_tokens_from_the_command_line(command: Command, accounts: Accounts) -> None:
+    command("user", "add", "ada", "--password-stdin", typed=f"{PASSWORD}\n")
+    assert "has no tokens" in command("token", "list", "ada").output
+    token = command("token", "add", "ada", "nightly runs").output.strip()
+    found = accounts.credential(CredentialKind.TOKEN, token)
+    assert found is not None
+    (line,) = command("token", "list", "ada").output.splitlines()
+    assert line.startswith(str(found.id))
+    assert line.endswith("last used never  nightly runs")
+    assert command("token", "revoke", "ada", "999").exit_code == 1
+    assert command("token", "revoke", "ada", str(found.id)).exit_code == 0
+    assert accounts.credential(CredentialKind.TOKEN, token) is None
+    assert command("token", "add", "ada", " ").exit_code == 1
+
+
+def test_a_file_of_accounts_that_cannot_be_read_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "accounts.sqlite").write_text("This is a text, longer than a header of SQLite. " * 10)
+    told = command("user", "list")
+    assert told.exit_code == 1
+    assert "cannot be used: file is not a database" in told.output
