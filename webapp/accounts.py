@@ -15,7 +15,7 @@ from pathlib import Path
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from jobs.database import Database
-from jobs.errors import UserError
+from jobs.errors import EnvironmentFault, UserError
 
 SCHEMA = """
 CREATE TABLE users (
@@ -85,7 +85,16 @@ class Accounts(Database):
     """Thread-safe, and open to several processes at once: what one writes the others see with their next question."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(path, (SCHEMA,), "accounts")
+        try:
+            super().__init__(path, (SCHEMA,), "accounts")
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                # Locked, or on a full disk: nothing is wrong with the file.
+                raise
+            raise EnvironmentFault(
+                f"The list of accounts {path} cannot be used: {error}. Put a copy of it in its place, or take it away and make "
+                'the accounts anew with "layerscope user add"'
+            ) from error
         self._clock = clock
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
 

@@ -45,7 +45,7 @@ def status(job_id: str) -> ResponseReturnValue:
         job = job_view(job_id)
     except NoSuchJob:
         return jsonify(error="Job not found.")
-    return jsonify(error=None, status=job.status, name=job.name, type=job.title, cause=job.cause)
+    return jsonify(error=None, status=job.status, name=job.name, type=job.title, cause=job.cause, remark=job.remark)
 
 
 @blueprint.get("/jobs/<job_id>/events")

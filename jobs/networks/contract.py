@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional
 from torch import Tensor, nn
 
+from jobs.containment.confinement import protections
 from jobs.errors import BadNetwork
 from jobs.models.generic_image import Framework
 
@@ -23,6 +24,11 @@ LineOfModule = WeakKeyDictionary[nn.Module, int]
 
 # What the pasted text runs as. Classes that it defines carry this name as their module.
 MODULE_NAME = "network"
+
+CONTAINED = (
+    "Networks are contained here: they start no processes, so that torch.compile does not work and a DataLoader needs "
+    "num_workers=0, reach no network, and use no files but their own and their dataset's. The job's page says more."
+)
 
 
 class Scale(nn.Module):
@@ -167,7 +173,17 @@ def network_fault(error: BaseException, filename: str) -> BadNetwork:
     if isinstance(error, SystemExit):
         return BadNetwork(f"The network ends the program{where}; it must return from its function instead.", line)
     said = f": {first_line(error)}" if str(error).strip() else ""
-    return BadNetwork(f"The network failed{where} with {type(error).__name__}{said}", line)
+    hint = f". {CONTAINED}" if _was_refused(error) else ""
+    return BadNetwork(f"The network failed{where} with {type(error).__name__}{said}{hint}", line)
+
+
+def _was_refused(error: BaseException | None) -> bool:
+    """Whether the error came of one by which a contained process is refused something."""
+    if not any(protection.in_force for protection in protections()):
+        return False
+    while error is not None and not isinstance(error, PermissionError | ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def first_line(error: BaseException) -> str:

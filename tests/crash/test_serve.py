@@ -66,3 +66,9 @@ def test_a_second_server_on_one_data_directory_is_refused(server: RunningServer)
 def test_others_are_not_served_while_nobody_has_an_account(tmp_path: Path, host: str) -> None:
     said = refusal("--host", host, "--port", "0", "--data-dir", str(tmp_path))
     assert "layerscope user add NAME" in said
+
+
+def test_damaged_accounts_open_no_door(tmp_path: Path) -> None:
+    (tmp_path / "accounts.sqlite").write_text("This is a text, and longer than the header of a database. " * 10)
+    said = refusal("--port", "0", "--data-dir", str(tmp_path))
+    assert "accounts.sqlite cannot be used: file is not a database. Put a copy of it in its place" in said

@@ -86,6 +86,20 @@ def upload(content: bytes, name: str = "digit.png") -> tuple[io.BytesIO, str]:
 # A model and what is told of it
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import subprocess; subprocess.run(['true'])",
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
+    ],
+)
+def test_a_network_that_is_refused_something_is_told_that_it_is_contained(site: Site, line: str) -> None:
+    status, answer = visualize(site, f"{line}\n{STARTER}")
+    assert status == 400
+    assert "Networks are contained here" in answer["error"]["message"]
+    assert answer["error"]["line"] == 1
+
+
 def test_a_model_is_made_and_described_by_digits_keys(site: Site, trained: str) -> None:
     answer = site.client.get(f"/models/{trained}.json").get_json()
     assert answer["snapshots"] == [1, 2]
