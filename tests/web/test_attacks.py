@@ -8,7 +8,9 @@
 | paths inside of imported files | no list, archive or job of another tool is imported; a database holds no paths |
 | archives with links, `..`, bombs | none are unpacked for a person who asks over HTTP |
 | SSRF by URL, redirects, DNS rebinding | `test_image_url.py` |
-| an API on all addresses without a login; open redirects; sessions | accounts: their own tests |
+| an API on all addresses without a login | `test_login.py`, `crash/test_serve.py` |
+| open redirects, fixed secrets, sessions that outlive a password | `test_login.py`, `test_live_accounts.py` |
+| jobs of other people | `test_rights.py`, `test_live_accounts.py` |
 | methods without a browser check, DNS rebinding | `test_access.py`: every route by every method |
 | sockets of another site | `test_access.py`, `test_live.py` |
 | scripts in names, notes | `test_names_are_text_wherever_they_are_shown`, `test_access.py` |

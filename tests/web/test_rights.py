@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.rebuilding import open_store
 from jobs.statuses import Status
 from tests.web import payloads
 from tests.web.people import JSON, PASSWORD, People
@@ -313,3 +314,16 @@ def test_names_of_people_are_shown_as_text(people: People) -> None:
     assert "<b>" not in people.stranger().post("/login", data={"username": "<b>", "password": PASSWORD}).get_data(
         as_text=True
     )
+
+
+def test_a_list_that_is_made_anew_knows_whose_a_job_is(people: People, secret: dict[str, str], tmp_path: Path) -> None:
+    unclear = people.dataset("bob", dataset_name="Unclear")
+    people.folder(unclear).attributes.write_text("no JSON")
+    people["bob"].put(f"/jobs/{secret['model']}", data={"job_notes": "Hush, a note"})
+    anew = open_store(tmp_path / "anew.sqlite", people.services.settings.jobs_dir)
+    assert {anew.get(job_id).owner for job_id in secret.values()} == {"bob"}
+    assert all(anew.get(job_id).private for job_id in secret.values())
+    assert anew.get(unclear).private, "better nobody's than everybody's"
+    anew.close()
+    people.end(unclear)
+    people["bob"].delete(f"/jobs/{unclear}")
