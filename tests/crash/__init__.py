@@ -23,7 +23,8 @@ worker that says nothing                    test_who_says_nothing_and_does_nothi
                                             test_who_says_nothing_and_computes_is_not_called_stalled
 worker that ignores SIGTERM                 test_a_worker_that_ignores_the_request_to_stop_is_ended_by_force,
                                             test_a_training_that_hears_nothing_is_ended_by_force
-memory                                      test_an_ending_is_told_in_words
+memory                                      test_who_wants_too_much_memory_is_told_how_much_there_is,
+                                            test_an_ending_is_told_in_words
 disk full: snapshot                         test_a_snapshot_that_does_not_fit_waits_for_room_and_goes_on
 disk full: events                           test_a_training_on_a_full_disk_waits_with_all_that_it_has_learnt,
                                             test_a_line_that_the_disk_takes_half_of_is_taken_back
@@ -53,5 +54,8 @@ network that ends its process               test_a_network_that_ends_its_trainin
 endless loop in the network                 test_a_network_that_loops_for_ever_is_given_up,
                                             test_a_training_that_hears_nothing_is_ended_by_force
 fork bomb in the network                    test_a_pasted_network_cannot_get_out
-much output of the network                  test_a_network_that_prints_a_lot_trains_and_its_log_comes_in_pages
+much output of the network                  test_a_network_that_prints_a_lot_trains_and_its_log_comes_in_pages,
+                                            test_a_log_that_is_too_long_keeps_its_beginning_and_its_end
+form changed by the network                 test_a_training_whose_spec_was_changed_does_not_begin
+no containment to be had                    test_a_child_that_must_be_contained_does_nothing_where_it_cannot
 """
