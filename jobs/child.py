@@ -1,6 +1,6 @@
 """What every child is first: `python -P -m jobs.child DESCRIPTOR OF ITS ORDERS [--prepared]`.
 
-It knows nothing of any job until its order comes, by `jobs.children`. Then it confines itself as the order says, tells what
+It knows nothing of any job until its order (`jobs.orders`) comes. Then it confines itself as the order says, tells what
 protects from it, and is from then on the child that the order asks for. A prepared one has imported torch before; it
 says once that it is ready, and gets no order before.
 """
@@ -17,8 +17,8 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from jobs.children import MOST_BYTES, READY
 from jobs.containment.confinement import Confinement, confine, protections
+from jobs.orders import MOST_BYTES, READY
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SECONDS_TO_BE_HEARD = 10.0

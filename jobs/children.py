@@ -1,6 +1,5 @@
 """Starts children, each in its own session and confined; the next one that needs torch waits ready with it."""
 
-import json
 import logging
 import os
 import signal
@@ -10,20 +9,17 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.containment.confinement import Confinement, Needs, Policy
+from jobs.containment.confinement import Policy
+from jobs.memory_watch import MemoryWatch
+from jobs.orders import MOST_BYTES, READY, Order
 
 log = logging.getLogger(__name__)
 
 # Not at once: the child that was just started needs the cores, and finds out in these seconds how many it uses best.
 SECONDS_BEFORE_NEXT_SPARE = 3.0
-# What a prepared child says when it has imported everything.
-READY = b"ready"
-# Longer than any order, and than what a child says when it begins.
-MOST_BYTES = 1_000_000
 # Of what a child said before it began, so much belongs in an error: where a fault was, and which.
 LAST_LINES = 3
 
@@ -54,27 +50,6 @@ def signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
     except ProcessLookupError:
         return
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a child is to do: call `main(arguments)` of a module, in this folder and environment, and with what it `needs`.
-
-    The numbers that the `kept` descriptors have in the child are added to its arguments.
-    """
-
-    module: str
-    arguments: tuple[str, ...]
-    folder: Path
-    environment: dict[str, str]
-    kept: tuple[int, ...] = ()
-    needs: Needs = field(default_factory=Needs)
-    wants_torch: bool = True
-
-    def as_json(self, policy: Policy) -> bytes:
-        order = {"module": self.module, "arguments": self.arguments, "environment": self.environment}
-        confinement = Confinement(policy, self.needs).as_json()
-        return json.dumps(order | {"folder": str(self.folder), "confinement": confinement}).encode()
 
 
 class ChildProcess(subprocess.Popen[bytes]):
@@ -155,6 +130,7 @@ class Launcher:
         self._spare: ChildProcess | None = None
         self._next: threading.Timer | None = None
         self._closed = False
+        self._memory_watch = MemoryWatch()
 
     def prepare(self, seconds: float = 0.0) -> None:
         """Start a spare after so many seconds, if none waits by then."""
@@ -180,6 +156,12 @@ class Launcher:
 
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         """The child at work on this order: the spare if one is ready and of use, else a new process."""
+        child = self._start(order, stdin, stdout, stderr)
+        if self._policy.mode != "off" and not order.needs.gpu:
+            self._memory_watch.add(child, self._policy.memory)
+        return child
+
+    def _start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         message, descriptors = order.as_json(self._policy), [stdin, stdout, stderr, *order.kept]
         if order.wants_torch:
             spare = self._take_spare()

@@ -3,6 +3,8 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from signal import Signals
 
 
 class LayerscopeError(Exception):
@@ -45,6 +47,10 @@ class EnvironmentFault(LayerscopeError):
     """The machine is short of something: disk, memory, a GPU."""
 
 
+class DamagedDatabase(EnvironmentFault):
+    """A database of ours holds what we never wrote. The text says what, and who opens it what to do."""
+
+
 class ChildEnded(EnvironmentFault):
     """A child went before it had answered. `returncode` is Popen's: negative when a signal ended it."""
 
@@ -53,8 +59,20 @@ class ChildEnded(EnvironmentFault):
         self.returncode = returncode
 
 
+class ProcessKilled(EnvironmentFault):
+    """A process that did a part of a job died without a word; `signals` are those that may have ended it."""
+
+    def __init__(self, signals: set[int]) -> None:
+        names = ", ".join(sorted(Signals(number).name for number in signals)) or "no signal known"
+        super().__init__(
+            f"A process that read images for this job was ended from outside ({names}). "
+            "Perhaps the machine ran out of memory: make room and clone the job."
+        )
+        self.signals = signals
+
+
 class StopRequested(LayerscopeError):
-    """The job is to stop, and has reached a place where it can. The text says why, where nobody asked for it."""
+    """The job is to stop, and has reached a place where it can."""
 
 
 class NoSuchJob(LayerscopeError):
@@ -65,6 +83,17 @@ class Refused(LayerscopeError):
     """The request is understood, and against a rule that the message names."""
 
 
+# What a child may tell the server that it met, by name. Others are the server's own.
+TOLD_BY_CHILDREN: dict[str, type[LayerscopeError]] = {
+    kind.__name__: kind for kind in (UserError, BadDatabase, BadImage, BadNetwork, EnvironmentFault, LayerscopeError)
+}
+
+
+def name_for_server(error: LayerscopeError) -> str:
+    """By what name a child tells of an error: that of its kind, or of the next one above that the server knows."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in TOLD_BY_CHILDREN)
+
+
 # Less than this is nothing: file systems keep some blocks to themselves.
 FREE_OF_FULL_DISK = 1 << 20
 # With less no job begins: it could not even say that it has.
@@ -72,16 +101,51 @@ FREE_TO_BEGIN = 1 << 16
 DISK_FULL = "The disk of the data directory is full. Delete jobs that nobody needs, or make room on it, and try again."
 
 
-def is_disk_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+@dataclass(frozen=True)
+class DiskFault:
+    """Why nothing can be written, which passes when somebody sees to the disk: in a sentence for who asked for something, and
+    in one for a job that `waits` until it can keep `what`."""
+
+    sentence: str
+    waits: str
+
+
+_FULL = DiskFault(
+    DISK_FULL,
+    "Waits for room on the disk: {what} does not fit, and {free:,.1f} MB are free. "
+    "It goes on by itself when there is room: delete jobs that nobody needs.",
+)
+_READ_ONLY = DiskFault(
+    "The disk of the data directory is read-only, as Linux makes one that has faults. See to it, and try again.",
+    "Waits for the disk, which is read-only: {what} cannot be kept. It goes on by itself when the disk can be written.",
+)
+_FAILING = DiskFault(
+    "A disk has failed to read or write. See to it, and try again.",
+    "Waits for the disk, which has failed: {what} could not be kept. It goes on by itself when the disk can be written.",
+)
+_DISK_FAULTS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _READ_ONLY, errno.EIO: _FAILING}
+
+
+# No process can be started, or no file opened, until others have ended.
+_MACHINE_FAULTS = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether so much is open or at work that nothing could be started, whatever it is."""
+    return isinstance(error, OSError) and error.errno in _MACHINE_FAULTS
+
+
+def disk_fault(error: BaseException) -> DiskFault | None:
+    """What of the disk is behind the error, if anything is."""
+    return _DISK_FAULTS.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
 @contextmanager
-def full_disk_in_words() -> Iterator[None]:
-    """Turn the system's "no space left" into an EnvironmentFault that says what to do."""
+def disk_faults_in_words() -> Iterator[None]:
+    """Turn what the system says of a full or broken disk into an EnvironmentFault that says what to do."""
     try:
         yield
     except OSError as error:
-        if is_disk_full(error):
-            raise EnvironmentFault(DISK_FULL) from error
+        if fault := disk_fault(error):
+            raise EnvironmentFault(fault.sentence) from error
         raise

@@ -3,30 +3,50 @@
 import json
 import math
 import os
+import re
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from jobs.errors import is_disk_full
+from jobs.errors import disk_fault
+from jobs.plain_files import NoPlainFile, open_plain
 
 Event = dict[str, Any]
 
 # Lines that are passed over cost little, but not nothing: so many bytes take about a tenth of a second.
 MOST_PASSED_OVER = 32_000_000
 
+# What an event takes beside its text. Of lines without any, which pasted code may have written, a page is not full of millions.
+BYTES_OF_AN_EVENT = 100
+
 # Longer than any line that a worker writes. What pasted code has put there instead must not fill the server's memory.
 LONGEST_LINE = 8_000_000
+
+# In such pieces the last line is looked for.
+BLOCK_BYTES = 1_000_000
+
+# Of a long log this much is read in a tenth of a second or two.
+PART_BYTES = 4_000_000
+
+# Oftener nobody goes back. What pasted code has told of beside must not fill the server's memory.
+MOST_RETURNS = 10_000
+
+# Who looks for the beginnings and the ends of workers passes over nearly all of a long log.
+MOST_OF_A_LOG = ("train", "validation", "progress", "usage", "frame")
 
 # The exit status of a worker that could not even write its last event.
 STATUS_CANNOT_WRITE = os.EX_IOERR
 
 
 WORDS_FOR_NUMBERS = ("nan", "infinity", "-infinity")
+# What a number must have to be too large for a float: to look for it costs less than to look at each number.
+PERHAPS_TOO_LARGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")
 
 
 def in_words(value: float) -> float | str:
@@ -38,14 +58,25 @@ def in_words(value: float) -> float | str:
     return value
 
 
+def read_json(text: bytes) -> Any:
+    """What strict JSON can say: NaN and the infinities become words, however they are written. ValueError or RecursionError
+    where this is no JSON. For what pasted code may have written, and a browser is to read."""
+    return json.loads(text, parse_constant=_in_words, parse_float=_in_words if PERHAPS_TOO_LARGE.search(text) else None)
+
+
+def _in_words(number: str) -> float | str:
+    return in_words(float(number))
+
+
 class EventWriter:
     """Appends events. One writer a job: the worker that holds the job's lock. Its threads may write at the same time.
 
-    On a full disk an event is written when `wait_for_room` has waited for some time and says that it is to be tried again.
+    On a disk that takes nothing an event is written when `wait_for_disk` has waited for some time and says that it is to be
+    tried again.
     """
 
     def __init__(self, path: Path) -> None:
-        self.wait_for_room: Callable[[], bool] = lambda: False
+        self.wait_for_disk: Callable[[], bool] = lambda: False
         _cut_torn_line(path)
         # Unbuffered: a line is one write, so that a reader sees it whole or not at all.
         self._file = path.open("ab", buffering=0)
@@ -61,7 +92,7 @@ class EventWriter:
                 try:
                     return self._append(text.encode(errors="replace") + b"\n")
                 except OSError as error:
-                    if not is_disk_full(error) or not self.wait_for_room():
+                    if disk_fault(error) is None or not self.wait_for_disk():
                         raise
 
     def _append(self, line: bytes) -> None:
@@ -80,18 +111,32 @@ class EventWriter:
         os.fsync(self._file.fileno())
 
 
+def end_of_log(path: Path) -> int:
+    """The byte after the last whole line; 0 for a log that is not there."""
+    try:
+        with open_plain(path) as file:
+            return _end_of_last_whole_line(file)
+    except (FileNotFoundError, NoPlainFile):
+        return 0
+
+
 def _cut_torn_line(path: Path) -> None:
     """Drop a last line without its end, left by a writer that died, so that the next event starts a line of its own."""
     if not path.exists():
         return
     with path.open("rb+") as file:
-        content_end = file.seek(0, os.SEEK_END)
-        start = max(0, content_end - 1_000_000)
+        file.truncate(_end_of_last_whole_line(file))
+
+
+def _end_of_last_whole_line(file: BinaryIO) -> int:
+    place = file.seek(0, os.SEEK_END)
+    while place:
+        start = max(0, place - BLOCK_BYTES)
         file.seek(start)
-        tail = file.read()
-        whole = tail.rfind(b"\n") + 1
-        if whole < len(tail):
-            file.truncate(start + whole)
+        if newline := file.read(place - start).rfind(b"\n") + 1:
+            return start + newline
+        place = start
+    return 0
 
 
 @dataclass(frozen=True)
@@ -111,20 +156,21 @@ def read_events(
     without: Collection[str] = (),
     latest: Collection[str] = (),
     until: int | None = None,
+    only: Collection[str] | None = None,
 ) -> EventPage:
     """Whole lines from byte `since` on, up to byte `until`. A log that does not exist yet is empty. Behind a line that is
     too long nothing is read.
 
-    A log that is shorter than `since` has lost its end with the machine's power: `next` is its size then.
-    Events of the types `without` are passed over, and of each type in `latest` all but the page's last: of what is left
-    about `limit_bytes` are read.
+    A log that is shorter than `since` has lost its end with the machine's power: `next` is the end of its last whole line
+    then. Events of the types `without`, or of other types than `only`, are passed over, and of each type in `latest` all
+    but the page's last: of what is left about `limit_bytes` are read.
     """
-    chosen = _Chosen(without, latest)
+    chosen = _Chosen(without, latest, only)
     end = since
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if os.fstat(file.fileno()).st_size < since:
-                return EventPage([], since, os.fstat(file.fileno()).st_size, False)
+                return EventPage([], since, _end_of_last_whole_line(file), False)
             file.seek(since)
             while line := file.readline(LONGEST_LINE):
                 if not line.endswith(b"\n") or (until is not None and end + len(line) > until):
@@ -134,7 +180,7 @@ def read_events(
                 if chosen.size >= limit_bytes or end - since >= MOST_PASSED_OVER:
                     break
             more = os.fstat(file.fileno()).st_size > end > since
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, NoPlainFile):
         # Or something else is in its place: it says nothing.
         more = False
     return EventPage([_parse(line) for line in chosen.lines.values()], since, end, more)
@@ -143,23 +189,24 @@ def read_events(
 class _Chosen:
     """The lines that are wanted, found by how a writer begins them: parsing is what costs."""
 
-    def __init__(self, without: Collection[str], latest: Collection[str]) -> None:
+    def __init__(self, without: Collection[str], latest: Collection[str], only: Collection[str] | None) -> None:
         self.lines: dict[int, bytes] = {}
         self.size = 0
+        self._only = None if only is None else tuple(_beginning(type) for type in only)
         self._without = tuple(_beginning(type) for type in without)
         self._latest = tuple(_beginning(type) for type in latest)
         self._places: dict[bytes, int] = {}
 
     def add(self, line: bytes, place: int) -> None:
-        if line.startswith(self._without):
+        if line.startswith(self._without) or (self._only is not None and not line.startswith(self._only)):
             return
         if line.startswith(self._latest):
             beginning = next(beginning for beginning in self._latest if line.startswith(beginning))
             if beginning in self._places:
-                self.size -= len(self.lines.pop(self._places[beginning]))
+                self.size -= len(self.lines.pop(self._places[beginning])) + BYTES_OF_AN_EVENT
             self._places[beginning] = place
         self.lines[place] = line
-        self.size += len(line)
+        self.size += len(line) + BYTES_OF_AN_EVENT
 
 
 def _beginning(type: str) -> bytes:
@@ -169,7 +216,7 @@ def _beginning(type: str) -> bytes:
 def _parse(line: bytes) -> Event:
     """One line as an event. A line that is none becomes a warning: the lines after it still count."""
     try:
-        event = json.loads(line)
+        event = read_json(line)
     except (ValueError, RecursionError):
         event = None
     if isinstance(event, dict) and isinstance(event.get("type"), str):
@@ -188,23 +235,58 @@ def all_events(path: Path, without: Collection[str] = (), until: int | None = No
         since = page.next
 
 
-def that_count(events: Iterable[Event]) -> list[Event]:
-    """All but what is void: told of steps that a training went back behind, when it was taken up again."""
-    counting = []
-    step = told = math.inf
-    for event in reversed(list(events)):
-        # A strange one, which pasted code may have written, is for its reader to complain of.
-        kept: Event | None = event
-        with suppress(KeyError, TypeError, IndexError):
-            if event["type"] == "resumed":
-                step, told = min(step, event["step"]), min(told, event["told"])
-            elif event["type"] == "train":
-                kept = _points_up_to(event, told)
-            elif event["type"] in ("validation", "snapshot") and event["step"] > step:
-                kept = None
-        if kept is not None:
-            counting.append(kept)
-    return counting[::-1]
+def that_count(path: Path, types: Collection[str], until: int | None = None) -> Iterator[list[Event]]:
+    """A part at a time, the events of these types that are not void: told of steps that a training went back behind, when it
+    was taken up again. Of "progress" only some are left, the last among them.
+
+    A log may be long. Whoever has other things to do can do them between two parts, of which some are empty.
+    """
+    voids: list[tuple[float, float]] = []
+    for page in _pages(path, {"resumed"}, until):
+        voids += islice((void for event in page if (void := _void_after(event))), MOST_RETURNS - len(voids))
+        yield []
+    # What was told before several returns is void behind the earliest step of these.
+    lowest = list(accumulate(reversed(voids), _lower, initial=(math.inf, math.inf)))
+    for page in _pages(path, {*types, "resumed"}, until):
+        counting = []
+        for event in page:
+            if len(lowest) > 1 and _void_after(event):
+                lowest.pop()
+            if kept := _what_counts(event, *lowest[-1]):
+                counting.append(kept)
+        yield counting
+
+
+def _pages(path: Path, only: Collection[str], until: int | None) -> Iterator[list[Event]]:
+    since, more = 0, True
+    while more and since != until:
+        page = read_events(path, since, PART_BYTES, latest=("progress",), until=until, only=only)
+        since, more = page.next, page.more
+        yield page.events
+
+
+def _void_after(event: Event) -> tuple[float, float] | None:
+    """Behind which step validations and snapshots are void, and behind which points, where the event says so of those
+    before it."""
+    # A strange one, which pasted code may have written, is for its reader to complain of.
+    step, told = event.get("step"), event.get("told")
+    if event["type"] == "resumed" and isinstance(step, (int, float)) and isinstance(told, (int, float)):
+        return step, told
+    return None
+
+
+def _lower(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), min(one[1], other[1])
+
+
+def _what_counts(event: Event, step: float, told: float) -> Event | None:
+    """What of the event counts, when a training has gone back behind these steps since."""
+    with suppress(KeyError, TypeError, IndexError):
+        if event["type"] == "train":
+            return _points_up_to(event, told)
+        if event["type"] in ("validation", "snapshot") and event["step"] > step:
+            return None
+    return event
 
 
 def _points_up_to(event: Event, told: float) -> Event | None:

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jobs.answers import MIB, AnswerLimits
 from jobs.children import Launcher
 from jobs.errors import BadDatabase, ChildEnded
 from jobs.folder import JobFolder
@@ -13,6 +14,10 @@ from jobs.warm import WarmProcess, WarmProcesses
 
 WARM_EXPLORERS = 2
 ANSWER_SECONDS = 60.0
+
+# A page of a hundred records, whose keys have 511 bytes at most; and a picture as a browser gets it, in base64.
+RECORDS = AnswerLimits(MIB, 100_000, "Ask for fewer records.")
+PICTURE = AnswerLimits(96 * MIB, 1_000, "The picture is too large to be shown.")
 
 
 class Explorations(WarmProcesses):
@@ -27,12 +32,12 @@ class Explorations(WarmProcesses):
     ) -> list[dict[str, Any]]:
         """`index`, `key` and `label` of `count` records from the `start`-th on; with `label`, of those that carry it."""
         request = {"wish": "records", "database": str(database), "start": start, "count": count, "label": label}
-        records: list[dict[str, Any]] = self._ask(dataset, request)["records"]
+        records: list[dict[str, Any]] = self._ask(dataset, request, RECORDS)["records"]
         return records
 
     def picture(self, dataset: JobFolder, database: Path, index: int) -> tuple[bytes, str]:
         """One record's picture and its media type. IndexError past the last record."""
-        answer = self._ask(dataset, {"wish": "picture", "database": str(database), "index": index})
+        answer = self._ask(dataset, {"wish": "picture", "database": str(database), "index": index}, PICTURE)
         if answer["content"] is None:
             raise IndexError(f"The database has no record {index:,}.")
         return base64.b64decode(answer["content"]), answer["mimetype"]
@@ -40,13 +45,13 @@ class Explorations(WarmProcesses):
     def check_picture(self, dataset: JobFolder, picture: Path) -> None:
         """BadImage when a picture that somebody sent cannot be read."""
         with self.in_turn(dataset.id, partial(self._start, dataset)) as warm, warm.copy_of(picture) as copy:
-            answer = warm.process.ask({"wish": "check", "picture": str(copy)}, ANSWER_SECONDS)
+            answer = warm.process.ask({"wish": "check", "picture": str(copy)}, ANSWER_SECONDS, RECORDS)
         raise_error_of(answer)
 
-    def _ask(self, dataset: JobFolder, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, dataset: JobFolder, request: dict[str, Any], limits: AnswerLimits) -> dict[str, Any]:
         try:
             with self.in_turn(dataset.id, partial(self._start, dataset)) as warm:
-                answer = warm.process.ask(request, ANSWER_SECONDS)
+                answer = warm.process.ask(request, ANSWER_SECONDS, limits)
         except ChildEnded as error:
             raise BadDatabase(
                 f"The database {request['database']} is damaged: reading it ended a process. Copy or make it again. {error}"

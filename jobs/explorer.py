@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.errors import LayerscopeError
+from jobs.errors import LayerscopeError, name_for_server
 from jobs.networks.pipes import PrivatePipes
 from jobs.storage.database import Record, open_database
 from jobs.storage.datum import image_of
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         try:
             answer = answer_to(request)
         except LayerscopeError as error:
-            answer = {"error": {"message": str(error), "type": type(error).__name__}}
+            answer = {"error": {"message": str(error), "type": name_for_server(error)}}
         except Exception as error:  # noqa: BLE001  the rim of the loop: the next record may be better
             traceback.print_exc()
             message = f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."

@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from jobs.errors import UserError
-from jobs.specs import ServerPaths
+from jobs.plain_files import NoPlainFile, open_plain, write_plain
+from jobs.specs import JobSpec, ServerPaths
 
 # As DIGITS wrote them.
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -65,6 +67,11 @@ class JobFolder:
     def attributes(self) -> Path:
         """What people wrote about the job, besides what stands in the list of jobs; written by the server."""
         return self.path / "attributes.json"
+
+    @property
+    def wish(self) -> Path:
+        """Why the job was to stop, as long as it rests; written by the server, for when the list of jobs is lost."""
+        return self.path / "wish.json"
 
     @property
     def frames(self) -> Path:
@@ -152,6 +159,26 @@ class JobFolder:
         return dataset
 
 
+def job_holding(path: Path, jobs_dir: Path) -> str | None:
+    """The job in whose folder a path lies, or lay before all jobs moved; None for any other path."""
+    real, jobs = path.resolve(), jobs_dir.resolve()
+    if jobs in real.parents:
+        return real.relative_to(jobs).parts[0]
+    names = (parent.name for parent in (real, *real.parents))
+    return next((name for name in names if JOB_ID.fullmatch(name) and (jobs_dir / name).exists()), None)
+
+
+def paths_read_by(spec: JobSpec, folder: JobFolder, paths: ServerPaths) -> ServerPaths:
+    """What the job of this spec may read of the folders that forms may name: of other jobs, what its form names by a path."""
+    return paths.but_only([folder.path, *(folder.source(str(path)) for path in spec.paths())])
+
+
+def jobs_read_by(spec: JobSpec, jobs_dir: Path) -> set[str]:
+    """The jobs whose folders the job of this spec reads: its dataset, and those of files that its form names."""
+    found = (spec.parent_id(jobs_dir), *(job_holding(path, jobs_dir) for path in spec.paths()))
+    return {job_id for job_id in found if job_id is not None}
+
+
 def new_job_id(now: datetime) -> str:
     """Local time and two random bytes: `20151111-210842-a4ec`."""
     return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -163,22 +190,32 @@ def time_of_id(job_id: str) -> datetime:
 
 
 def read_whole(path: Path) -> bytes:
-    """What a small file holds; ValueError for one that pasted code has made so large that it would fill the memory."""
-    with path.open("rb") as file:
+    """What a small file holds; ValueError for one that pasted code has made so large that it would fill the memory, and for
+    what is no file."""
+    try:
+        file = open_plain(path)
+    except NoPlainFile as error:
+        raise ValueError(f"What is called {path.name} is no file.") from error
+    with file:
         size = os.fstat(file.fileno()).st_size
         if size > LARGEST_JSON_BYTES:
             raise ValueError(f"The file {path.name} has {size:,} bytes, and at most {LARGEST_JSON_BYTES:,} are read.")
         return file.read(size)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write, fsync, replace, fsync the folder: a reader finds the old file or the new one, never half of one."""
+def write_whole(path: Path, content: bytes, make_way: Callable[[], None] | None = None) -> None:
+    """Write, fsync, replace, fsync the folder: a reader finds the old file or the new one, never half of one.
+
+    `make_way` is called in between, when the disk has taken all of it: what it moves away is missing for a moment only.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with write_plain(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if make_way is not None:
+            make_way()
         publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -219,7 +256,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def take_lock(path: Path) -> BinaryIO | None:
     """Hold the job's lock until the returned file closes; None when another process holds it."""
-    file = path.open("ab")
+    file = write_plain(path, "ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -237,10 +274,13 @@ def sign_lock(lock: BinaryIO) -> None:
 
 def lock_is_held(path: Path) -> bool:
     """Whether a worker is alive on this job. The kernel lets go of the lock when its process ends, however it ends."""
-    # A folder that pasted code has put in its place can be held by nobody.
-    if not path.is_file():
+    try:
+        # Only to read: on a disk that has become read-only, too.
+        file = open_plain(path)
+    except (FileNotFoundError, NotADirectoryError, NoPlainFile):
+        # What pasted code has put in its place can be held by nobody.
         return False
-    with path.open("ab") as file:
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 from jobs.registry import job_kind
-from jobs.statuses import ACTIVE
+from jobs.statuses import ACTIVE, ENDS
 
 Table = Literal["running", "models", "datasets"]
 TABLES: tuple[Table, ...] = get_args(Table)
@@ -19,12 +19,20 @@ _CONDITIONS: dict[Table, str] = {
 }
 # What is not in the row of a job itself, for a row of a list and for its order.
 # Seconds in which a worker was at it, from each beginning to what came next or to now, and no less than none where the
-# clock was set back; NULL where none was.
-ELAPSED = """(SELECT sum(max(0, coalesce(
+# clock was set back; NULL where none was. `which` says which beginnings count.
+_ELAPSED = """(SELECT sum(max(0, coalesce(
     (SELECT time FROM status_changes AS after
      WHERE after.job_id = began.job_id AND after.rowid > began.rowid ORDER BY after.rowid LIMIT 1),
     (julianday('now') - 2440587.5) * 86400) - began.time))
-  FROM status_changes AS began WHERE began.job_id = jobs.id AND began.status = 'Running')"""
+  FROM status_changes AS began WHERE began.job_id = jobs.id AND began.status = 'Running' AND {which})"""
+_ENDS = ", ".join(f"'{status}'" for status in ENDS)
+_LAST_END = (
+    "(SELECT max(ended.rowid) FROM status_changes AS ended "  # noqa: S608
+    f"WHERE ended.job_id = jobs.id AND ended.status IN ({_ENDS}))"
+)
+ELAPSED = _ELAPSED.format(which="TRUE")
+# What of it counts towards a time limit: all since the job was last at an end, over pauses and crashes.
+ELAPSED_SINCE_END = _ELAPSED.format(which=f"began.rowid > coalesce({_LAST_END}, 0)")
 # A private job is there for its owner only. Who asks as `:reader` is NULL where everybody may see everything.
 READABLE = "(:reader IS NULL OR {jobs}.private = 0 OR {jobs}.owner = :reader)"
 READERS = (

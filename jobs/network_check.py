@@ -1,6 +1,6 @@
 """The process behind Visualize: `python -P -m jobs.network_check` tries one network and says what it is made of.
 
-It reads one request, {"framework", "text", "image_shape", "label_shape", "label_dtype", "crop_size", "n_classes",
+It reads one request, {"framework", "text", "image_shape", "label_shape", "label_range", "crop_size", "n_classes",
 "pretrained_model", "seconds"}, as a line of JSON on stdin, and writes one answer: the report of the network with what
 was taken of the pretrained weights, or {"error": {"message", "type", "line", "layer"}}. With {"wish": "python",
 "solver_type"} beside it the answer is the Python of a network in Lua, {"python", "notes", "is_same"}.
@@ -21,7 +21,7 @@ from torch import nn
 
 from jobs.building import build_and_check
 from jobs.containment.limits import GIB, memory_limit
-from jobs.errors import BadNetwork, LayerscopeError
+from jobs.errors import BadNetwork, LayerscopeError, name_for_server
 from jobs.networks.contract import is_memory_fault
 from jobs.networks.pipes import PrivatePipes
 from jobs.torch7.weights import load_into
@@ -91,12 +91,13 @@ def _report(request: dict[str, Any]) -> dict[str, Any]:
         request.get("n_classes"),
         framework=request.get("framework", "pytorch"),
         load_weights=take_weights if weights else None,
+        label_range=request.get("label_range"),
     )
     return report.as_json() | {"weights": said_of_weights}
 
 
 def _error(error: LayerscopeError) -> dict[str, Any]:
-    found: dict[str, Any] = {"message": str(error), "type": type(error).__name__, "line": None, "layer": None}
+    found: dict[str, Any] = {"message": str(error), "type": name_for_server(error), "line": None, "layer": None}
     if isinstance(error, BadNetwork):
         found |= {"line": error.line, "layer": error.layer}
     return {"error": found}

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.errors import UserError
 from jobs.folder import JobFolder, read_whole, write_json, write_whole
@@ -25,7 +25,7 @@ class Pin(BaseModel):
 
     split: SplitName | None = None
     index: int | None = None
-    file: str | None = None
+    file: str | None = Field(default=None, pattern=r"^pinned_[0-9a-f]{16}$")
     name: str | None = None
 
     @model_validator(mode="after")
@@ -46,7 +46,7 @@ def read_pin(folder: JobFolder) -> Pin | None:
         return Pin.model_validate_json(read_whole(folder.pin))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError("Which image is pinned cannot be read: its file is damaged. Pin an image anew.") from error
 
 
@@ -82,4 +82,4 @@ def _pin(folder: JobFolder, pin: Pin) -> Pin:
 def pinned_file(folder: JobFolder, pin: Pin) -> Path:
     """Where an uploaded picture lies."""
     assert pin.file is not None
-    return folder.path / Path(pin.file).name
+    return folder.path / pin.file

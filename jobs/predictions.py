@@ -3,14 +3,18 @@
 import logging
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jobs.answers import MIB, AnswerLimits
 from jobs.children import Launcher
-from jobs.errors import BadNetwork, ChildEnded, LayerscopeError, UserError
+from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError, UserError
 from jobs.folder import JobFolder
-from jobs.processes import LineProcess, raise_error_of
+from jobs.processes import LineProcess, part_of, raise_error_of
 from jobs.warm import WarmProcess, WarmProcesses
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,21 @@ PYTHON_SECONDS = 60.0
 # The check ends by itself when its time is up, and knows what to say then. This is for one that cannot.
 CHECK_GRACE_SECONDS = 15.0
 LOG_TAIL_BYTES = 4000
+# A check takes a core or more, and hundreds of megabytes of memory.
+MOST_CHECKS = 4
+SECONDS_TO_WAIT_FOR_A_CHECK = 30.0
+
+# With the pictures of all layers: 29 MB for VGG-16, 84 MB for DenseNet-201, 140 MB for ResNet-152, at 224 × 224. The values
+# are those of the output above all, 3,150,000 for one of 1,024 × 1,024 pixels in colour, and 1,350,000 with 600 layers.
+PREDICTION = AnswerLimits(
+    192 * MIB, 4_000_000, "Test One shows less without Show visualizations, or with a network that gives less."
+)
+# 68 KB and 16,000 values for ResNet-152, 111 KB and 23,000 for DenseNet-201.
+CHECK = AnswerLimits(8 * MIB, 1_000_000, "Create the model instead: a training can have as many layers as it likes.")
+# 24 KB and 1,500 values for a thousand layers. What stands in a text counts as values, too.
+PYTHON = AnswerLimits(8 * MIB, 1_000_000, "Make the text of the network shorter.")
+
+ENDED = "The check was ended before the network was tried, as somebody asked."
 
 
 class Predictions(WarmProcesses):
@@ -37,9 +56,8 @@ class Predictions(WarmProcesses):
         """What the model of snapshot `epoch` makes of the picture. Raises the error that the predictor met."""
         request = {"epoch": epoch, "show_visualizations": show_visualizations, "colormap": colormap}
         with self.in_turn(model.id, partial(self._start, model, dataset)) as warm, warm.copy_of(image) as copy:
-            answer = _ask(warm.process, {**request, "image": str(copy)}, ANSWER_SECONDS)
-        raise_error_of(answer)
-        prediction: dict[str, Any] = answer["prediction"]
+            answer = _ask(warm.process, {**request, "image": str(copy)}, ANSWER_SECONDS, PREDICTION)
+        prediction: dict[str, Any] = part_of(answer, "prediction")
         return prediction
 
     def _start(self, model: JobFolder, dataset: JobFolder) -> WarmProcess:
@@ -49,63 +67,117 @@ class Predictions(WarmProcesses):
         )
 
 
-class NetworkChecks:
-    """Tries pasted networks. Each check has a process of its own, and can be ended by the name that it was given."""
+@dataclass(eq=False)
+class Check:
+    """One that somebody asked for, which has no process until it is its turn."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    process: LineProcess | None = None
+
+
+class NetworkChecks:
+    """Tries pasted networks. Each check has a process of its own, and can be ended by the name that it was given.
+
+    So many at a time as the machine can bear: further ones wait for their turn, for `patience` seconds.
+    """
+
+    def __init__(
+        self, launcher: Launcher, most: int = MOST_CHECKS, patience: float = SECONDS_TO_WAIT_FOR_A_CHECK
+    ) -> None:
         self._launcher = launcher
-        self._lock = threading.Lock()
-        self._running: dict[str, LineProcess] = {}
+        self._most, self._patience = most, patience
+        self._changed = threading.Condition()
+        self._known: dict[str, Check] = {}
+        self._at_work = 0
 
     def check(self, request: dict[str, Any], scratch: Path, name: str = "") -> dict[str, Any]:
         """Build the network of the request and try it with one small batch.
 
         Returns its layers; raises BadNetwork with the line that is to blame.
         """
+        # Without a name of its own it is nobody's to end.
+        name, check = name or secrets.token_hex(), Check()
         # A file, because the network may print without end, and neither the server's log nor a pipe is the place for that.
-        with (scratch / "check.log").open("w+b") as said:
+        with self._turn_of(name, check), (scratch / "check.log").open("w+b") as said:
             weights = [Path(request["pretrained_model"])] if request.get("pretrained_model") else []
             process = LineProcess(self._launcher, "jobs.network_check", [], scratch, said, weights)
-            # Without a name of its own it is nobody's to end.
-            name = name or secrets.token_hex()
-            with self._lock:
-                self._running[name] = process
             try:
-                seconds = PYTHON_SECONDS if request.get("wish") == "python" else CHECK_SECONDS
-                answer = _ask(process, {**request, "seconds": seconds}, seconds + CHECK_GRACE_SECONDS)
+                self._give(process, name, check)
+                is_python = request.get("wish") == "python"
+                seconds, limits = (PYTHON_SECONDS, PYTHON) if is_python else (CHECK_SECONDS, CHECK)
+                answer = _ask(process, {**request, "seconds": seconds}, seconds + CHECK_GRACE_SECONDS, limits)
             except LayerscopeError as error:
-                if not self._forget(name, process):
-                    raise UserError("The check was ended before the network was tried, as somebody asked.") from error
+                if not self._is_known(name, check):
+                    raise UserError(ENDED) from error
                 said.seek(max(0, said.seek(0, 2) - LOG_TAIL_BYTES))
                 log.warning("A network check failed; it said last: %s", said.read().decode(errors="replace"))
                 raise
             finally:
-                self._forget(name, process)
                 process.end()
         raise_error_of(answer)
         return answer
 
     def end(self, name: str) -> bool:
         """End the check of this name; whether there was one."""
-        with self._lock:
-            process = self._running.pop(name, None)
-        if process is not None:
-            process.kill()
-        return process is not None
+        with self._changed:
+            check = self._known.pop(name, None)
+            self._changed.notify_all()
+            if check is not None and check.process is not None:
+                check.process.kill()
+        return check is not None
 
-    def _forget(self, name: str, process: LineProcess) -> bool:
-        """Whether the check was still known: nobody has ended it."""
-        with self._lock:
-            is_known = self._running.get(name) is process
-            if is_known:
-                del self._running[name]
-        return is_known
+    @contextmanager
+    def _turn_of(self, name: str, check: Check) -> Iterator[None]:
+        """While it is this check's turn. UserError where somebody ends it before, EnvironmentFault where it is not its turn for
+        too long."""
+        with self._changed:
+            self._known[name] = check
+            try:
+                self._wait_for_turn(name, check)
+            except LayerscopeError:
+                self._forget(name, check)
+                raise
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._forget(name, check)
+                self._changed.notify_all()
+
+    def _wait_for_turn(self, name: str, check: Check) -> None:
+        may_go_on = self._changed.wait_for(
+            lambda: self._known.get(name) is not check or self._at_work < self._most, self._patience
+        )
+        if self._known.get(name) is not check:
+            raise UserError(ENDED)
+        if not may_go_on:
+            raise EnvironmentFault(
+                f"The server is trying {self._at_work} other networks, and none was ready within {self._patience:g} s. "
+                "Try again in a minute."
+            )
+
+    def _give(self, process: LineProcess, name: str, check: Check) -> None:
+        """Its process, which ends at once where somebody has ended the check meanwhile."""
+        with self._changed:
+            check.process = process
+            if self._known.get(name) is not check:
+                process.kill()
+
+    def _is_known(self, name: str, check: Check) -> bool:
+        """Whether nobody has ended it."""
+        with self._changed:
+            return self._known.get(name) is check
+
+    def _forget(self, name: str, check: Check) -> None:
+        if self._known.get(name) is check:
+            del self._known[name]
 
 
-def _ask(process: LineProcess, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _ask(process: LineProcess, request: dict[str, Any], seconds: float, limits: AnswerLimits) -> dict[str, Any]:
     """The answer of a child that runs a user's network; BadNetwork when that made an end of its process."""
     try:
-        return process.ask(request, seconds)
+        return process.ask(request, seconds, limits)
     except ChildEnded as error:
         if error.returncode < 0:
             raise

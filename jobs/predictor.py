@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 
 from jobs.building import build, cropped_shape
-from jobs.errors import BadNetwork, LayerscopeError, UserError
+from jobs.errors import BadNetwork, LayerscopeError, UserError, name_for_server
 from jobs.events import in_words
 from jobs.folder import JobFolder
 from jobs.layers import LayerRow, array_of, layer_rows, weight_rows, weights_of
@@ -31,6 +31,7 @@ from jobs.training.checkpoints import load_snapshot
 from jobs.training.data import Preparation
 from jobs.training.job import choose_device, preparation, read_dataset, use_processors
 from jobs.training.outside import set_attributes
+from jobs.training.snapshot_files import name_of_snapshot
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ class Predictor:
         self._network.model.to(self._device).eval()
         self._prepare: Preparation = preparation(spec, self._network, dataset_folder, self._dataset, self._device)
         self._loaded: tuple[int, int] | None = None
+        self._name = ""
         self._weight_rows: dict[tuple[Any, ...], list[LayerRow]] = {}
 
     def predict(self, request: PredictionRequest) -> dict[str, Any]:
         """The `prediction` of an answer, as JSON."""
         start = time.perf_counter()
-        epoch = self._load_weights(request.epoch)
+        snapshot = self._load_weights(request.epoch)
         image = read_image(request.image, self._dataset)
         prepared = self._prepare(torch.from_numpy(image)[None].to(self._device))
         passed = pass_through(self._network, prepared)
@@ -73,14 +75,15 @@ class Predictor:
         rows = self._layer_rows(passed.calls, request.colormap) if request.show_visualizations else []
         parameters = sum(parameter.numel() for parameter in self._network.model.parameters())
         return {
-            "epoch": epoch,
+            "snapshot": snapshot,
             "image": request.name,
             "outputs": {name: strict(array.tolist()) for name, array in _named(outputs).items()},
             **show(image, passed, rows, parameters, request.colormap),
             "seconds": round(time.perf_counter() - start, 4),
         }
 
-    def _load_weights(self, epoch: int | None) -> int:
+    def _load_weights(self, epoch: int | None) -> str:
+        """What a person calls the snapshot that they are of."""
         epochs = self._folder.snapshot_epochs()
         if epoch is None:
             if not epochs:
@@ -100,7 +103,8 @@ class Predictor:
             except RuntimeError as error:
                 raise UserError(f"The snapshot of epoch {epoch} is not of this network: {error}") from error
             self._loaded = version
-        return epoch
+            self._name = name_of_snapshot(content["position"]["epochs_done"])
+        return self._name
 
     def _layer_rows(self, calls: Sequence[LayerCall], colormap: Colormap) -> list[LayerRow]:
         pen = Pen(colormap)
@@ -140,7 +144,7 @@ def serve(pipes: PrivatePipes, model_folder: JobFolder, dataset_folder: JobFolde
     """Answer requests until there are no more."""
     predictor: Predictor | None = None
     for request in pipes.requests():
-        answer: dict[str, Any] = {"id": request.get("id")}
+        answer: dict[str, Any] = {}
         try:
             # Not before the first request, so that a network that cannot be built is an answer, too.
             predictor = predictor or Predictor(model_folder, dataset_folder)
@@ -148,7 +152,7 @@ def serve(pipes: PrivatePipes, model_folder: JobFolder, dataset_folder: JobFolde
         except LayerscopeError as error:
             print(traceback.format_exc(), file=sys.stderr)
             place = {"line": error.line, "layer": error.layer} if isinstance(error, BadNetwork) else {}
-            answer["error"] = {"message": str(error), "type": type(error).__name__, **place}
+            answer["error"] = {"message": str(error), "type": name_for_server(error), **place}
         except Exception as error:  # noqa: BLE001  the rim of the loop: the next image may be better
             print(traceback.format_exc(), file=sys.stderr)
             message = f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."

@@ -1,23 +1,27 @@
 """Workers, and children that answer questions; and in words how they ended."""
 
+import itertools
 import json
 import os
-import queue
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
+from jobs.answers import AnswerLimits, AnswerPipes, NoAnswerInTime
+from jobs.children import ChildProcess, Launcher, child_environment, signal_group
 from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Needs, Policy, Protection
-from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
-from jobs.events import STATUS_CANNOT_WRITE
-from jobs.folder import JobFolder, take_lock
+from jobs.errors import TOLD_BY_CHILDREN, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
+from jobs.events import STATUS_CANNOT_WRITE, read_json
+from jobs.folder import JobFolder, paths_read_by, take_lock
+from jobs.orders import Order
+from jobs.plain_files import write_plain
 from jobs.registry import job_kind
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 
@@ -40,10 +44,8 @@ class Trial:
 # A database of pictures, and what a network prints that is only tried.
 LARGEST_DATABASE_BYTES = 2**44
 LARGEST_SCRATCH_BYTES = 2**28
-# For a child whose output has ended.
-SECONDS_TO_END = 1.0
-# All pictures of all layers that Test One shows are some megabytes. More must not fill the server's memory.
-LARGEST_ANSWER_BYTES = 2**28
+# For a child whose output has ended. Python with torch in it takes a while to end where the cores are busy.
+SECONDS_TO_END = 8.0
 
 
 def start_worker(
@@ -62,10 +64,11 @@ def start_worker(
     lock = take_lock(folder.lock)
     if lock is None:
         raise EnvironmentFault("Another worker is still at work on this job.")
-    with lock, folder.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+    with lock, write_plain(folder.log, "ab") as log, Path(os.devnull).open("rb") as nothing:
         environment = child_environment(folder.path, device)
         after = (f"--after={ending_before}",) if ending_before else ()
-        roots = tuple(f"--data-root={root}" for root in paths.roots)
+        roots = [f"--data-root={root}" for root in paths.roots]
+        roots += [f"--never-whole={folder}" for folder in paths.never_whole]
         order = Order(
             "jobs.worker",
             (*after, *roots, str(folder.path)),
@@ -82,12 +85,14 @@ def start_worker(
 def needs_of_worker(folder: JobFolder, spec: JobSpec, device: str, paths: ServerPaths) -> Needs:
     """What the worker of a job uses: its own folder, that of the dataset it learns from, and what its form names.
 
-    Pictures may be links to other places of which forms may speak.
+    Pictures may be links to other places of which forms may speak, but for those in which jobs and uploads lie.
     """
     kind, jobs_dir = job_kind(spec.kind), folder.path.parent
-    parent = spec.parent_id(jobs_dir)
+    parent, readable = spec.parent_id(jobs_dir), paths_read_by(spec, folder, paths)
+    # What was named may have become a link into another job since then.
+    named = [path for path in (folder.source(str(path)) for path in spec.paths()) if readable.allows(path)]
     return Needs(
-        reads=[*(folder.source(str(path)) for path in spec.paths()), *([jobs_dir / parent] if parent else [])],
+        reads=[*named, *([jobs_dir / parent] if parent else [])],
         writes=[folder.path],
         roots=paths.roots if kind.family == "dataset" else (),
         starts_processes=kind.starts_processes,
@@ -129,7 +134,10 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool, words_befor
     `words_before_order` are what it said last when it had not even begun.
     """
     if returncode is None:
-        return "The worker ended without a word while the server was away. Its log has what it said last."
+        return (
+            "The worker ended without a word. How is not known, because the server was started anew since. "
+            "Its log has what it said last."
+        )
     if killed_for_memory and returncode == -signal.SIGKILL:
         return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
     # Who is killed without a word had the same fate before as later.
@@ -146,7 +154,8 @@ def ending_in_words(returncode: int | None, killed_for_memory: bool, words_befor
         )
     if returncode >= 0:
         return (
-            f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last."
+            f"The worker ended by itself with status {returncode}, without saying why. Its log has what it said last. "
+            "Where the network's text ends the process, as os._exit does, leave that out."
         )
     number = -returncode
     return SIGNALS_IN_WORDS.get(number) or f"Ended by signal {number} ({signal.strsignal(number) or 'unknown'})."
@@ -166,7 +175,7 @@ SIGNALS_IN_WORDS: dict[int, str] = {
 class LineProcess:
     """A child that answers each JSON line on its standard input with one on its standard output.
 
-    Not thread-safe: whoever shares one takes turns.
+    Not thread-safe but for `kill` and `end`: whoever shares one takes turns.
     """
 
     def __init__(
@@ -184,70 +193,65 @@ class LineProcess:
         needs = Needs(reads, [scratch], largest_file=LARGEST_SCRATCH_BYTES)
         environment = child_environment(scratch, "cpu")
         order = Order(module, tuple(arguments), scratch, environment, needs=needs, wants_torch=wants_torch)
-        its_stdin, requests = os.pipe()
-        answers, its_stdout = os.pipe()
-        self._requests, self._answer_pipe = os.fdopen(requests, "wb"), os.fdopen(answers, "rb")
+        self._numbers = itertools.count(1)
+        # Who ends it closes the pipes, and nobody may be waiting at them then.
+        self._asking = threading.RLock()
+        self._pipes: AnswerPipes | None = AnswerPipes()
         try:
-            self._process = launcher.start(order, its_stdin, its_stdout, log.fileno())
+            self._process = launcher.start(order, self._pipes.its_stdin, self._pipes.its_stdout, log.fileno())
+        except BaseException:
+            self._pipes.close()
+            raise
         finally:
-            os.close(its_stdin)
-            os.close(its_stdout)
-        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        with self._answer_pipe:
-            while (line := self._answer_pipe.readline(LARGEST_ANSWER_BYTES)).endswith(b"\n"):
-                self._answers.put(line)
-        # It has ended, has closed its output, or says something without an end: nothing more of it is read.
-        self._answers.put(b"")
+            self._pipes.close_its_ends()
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], timeout: float, limits: AnswerLimits) -> dict[str, Any]:
         """Send one request and wait for its answer.
 
-        Raises EnvironmentFault, and ends the child, when it dies or takes longer than `timeout` seconds.
+        Raises EnvironmentFault, and ends the child, when it dies, takes longer than `timeout` seconds, or says anything but
+        one answer to that within the limits.
         """
-        try:
-            self._requests.write(json.dumps(request).encode() + b"\n")
-            self._requests.flush()
-            line = self._answers.get(timeout=timeout)
-        except BrokenPipeError:
-            line = b""
-        except queue.Empty:
-            self.end()
-            raise EnvironmentFault(
-                f"There was no answer within {timeout:.0f} s, so the process was ended. Does the network loop for ever?"
-            ) from None
-        if not line:
+        number = next(self._numbers)
+        with self._asking:
+            try:
+                line = self._line_for({**request, "id": number}, timeout, limits)
+                if line:
+                    return _answer_in(line, number, limits)
+            except NoAnswerInTime:
+                self.end()
+                raise EnvironmentFault(
+                    f"There was no answer within {timeout:.0f} s, so the process was ended. Does the network loop for ever?"
+                ) from None
+            except EnvironmentFault:
+                self.end()
+                raise
             returncode = self._end_that_it_has_come_to()
-            killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
-            words = self._process.words_before_order()
-            ending = ending_in_words(returncode, killed_for_memory, words)
-            # What had not begun has run nothing of the user's.
-            raise ChildEnded(ending, returncode) if words is None else EnvironmentFault(ending)
-        return self._answer(line)
+        killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
+        words = self._process.words_before_order()
+        ending = ending_in_words(returncode, killed_for_memory, words)
+        # What had not begun has run nothing of the user's.
+        raise ChildEnded(ending, returncode) if words is None else EnvironmentFault(ending)
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
-        with suppress(ValueError, RecursionError):
-            answer = json.loads(line)
-            if isinstance(answer, dict):
-                return answer
-        self.end()
-        raise EnvironmentFault(
-            "The process said what is no answer, so it was ended. Does the network write where it has opened nothing?"
-        )
+    def _line_for(self, request: dict[str, Any], timeout: float, limits: AnswerLimits) -> bytes:
+        """Empty where it has ended, by itself or because somebody wished so."""
+        if self._pipes is None:
+            return b""
+        return self._pipes.ask(json.dumps(request).encode() + b"\n", time.monotonic() + timeout, limits)
 
     def _end_that_it_has_come_to(self) -> int:
-        """How a child ended that answers no more. One that lives on all the same has seconds left for that."""
+        """How a child ended that answers no more. EnvironmentFault for one that had to be ended."""
         try:
             return self._process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             self.end()
-            return self._process.returncode
+            raise EnvironmentFault(
+                "The process closed its output without an answer and went on, so it was ended. Does the network close "
+                "what it has not opened?"
+            ) from None
 
     def kill(self) -> None:
         """Make an end of the child, from any thread: whoever asked it something learns that it ended."""
@@ -258,9 +262,32 @@ class LineProcess:
         """End the child and what it started. Safe to call twice."""
         signal_group(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        # What could not be said to a dead child is lost with it.
-        with suppress(BrokenPipeError):
-            self._requests.close()
+        # Whoever waits for an answer has heard now that none comes.
+        with self._asking:
+            if self._pipes is not None:
+                self._pipes.close()
+                self._pipes = None
+
+
+def _answer_in(line: bytes, number: int, limits: AnswerLimits) -> dict[str, Any]:
+    """What a child answered to the question of this number. EnvironmentFault where the line is something else."""
+    limits.check_values(line)
+    with suppress(ValueError, RecursionError):
+        answer = read_json(line)
+        if isinstance(answer, dict) and answer.pop("id", None) == number:
+            return answer
+    raise EnvironmentFault(
+        "The process said what is no answer to what it was asked, so it was ended. Does the network write where it has "
+        "opened nothing?"
+    )
+
+
+def part_of(answer: dict[str, Any], name: str) -> Any:
+    """What a child was asked for; raises the error that it met instead, or EnvironmentFault where it says neither."""
+    raise_error_of(answer)
+    if name not in answer:
+        raise EnvironmentFault(f"The process answered without what it was asked for, the {name}.")
+    return answer[name]
 
 
 def raise_error_of(answer: dict[str, Any]) -> None:
@@ -268,14 +295,8 @@ def raise_error_of(answer: dict[str, Any]) -> None:
     error = answer.get("error")
     if error is None:
         return
-    if error["type"] == BadNetwork.__name__:
-        raise BadNetwork(error["message"], error.get("line"), error.get("layer"))
-    raise _kinds_of(LayerscopeError).get(error["type"], LayerscopeError)(error["message"])
-
-
-def _kinds_of(kind: type[LayerscopeError]) -> dict[str, type[LayerscopeError]]:
-    """An error class and all below it, by name."""
-    found = {kind.__name__: kind}
-    for below in kind.__subclasses__():
-        found |= _kinds_of(below)
-    return found
+    told = error if isinstance(error, dict) else {"message": error}
+    name, message = str(told.get("type")), str(told.get("message"))
+    if name == BadNetwork.__name__:
+        raise BadNetwork(message, told.get("line"), told.get("layer"))
+    raise TOLD_BY_CHILDREN.get(name, LayerscopeError)(message)

@@ -23,8 +23,6 @@ from jobs.torch7.twins import CannotWrite, Pass
 SEED = 1
 # Their steps, or their learning rates, follow another rule in Torch7 than in PyTorch.
 SOLVERS_THAT_DIFFER = ("ADADELTA", "ADAM", "NESTEROV", "RMSPROP")
-HOOK_TO_WRITE = """def label_hook(input, label):
-    raise NotImplementedError("Write here what the Lua's labelHook computes.")"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ STATES = {
 IDLE = "Stalled: no sign of its worker for {silence}, and it takes no processor time."
 COMPUTING = "No sign of its worker for {silence}, but it computes: one long step, or a loop without end."
 DISK_FULL = "Waits for room on the disk, which is full. It goes on by itself when there is some."
+FOLDER_IS_GONE = "Its folder is gone from the data directory. Abort it, and make the job again."
+NOT_WRITABLE = "Waits for the disk, which cannot be written: {reason}. It goes on by itself when it can."
 
 
 @dataclass
@@ -71,8 +74,8 @@ class SignsOfLife:
         if state in "Tt" and facts:
             return STATES[state].format(pid=worker.pid)
         silence = now - signs.heard
-        if silence >= SECONDS_BEFORE_LOOK_AT_DISK and shutil.disk_usage(folder).free < FREE_OF_FULL_DISK:
-            return DISK_FULL
+        if silence >= SECONDS_BEFORE_LOOK_AT_DISK and (words := _words_of_disk(folder)):
+            return words
         if silence < SECONDS_OF_SILENCE or not facts:
             return None
         ticks = ticks_of_session(worker.pid)
@@ -82,6 +85,21 @@ class SignsOfLife:
             signs.is_computing = share >= SHARE_OF_A_CORE_AT_WORK
         words = COMPUTING if signs.is_computing else STATES.get(state, IDLE)
         return words.format(silence=_in_words(silence))
+
+
+def _words_of_disk(folder: Path) -> str | None:
+    """Why nothing can be written into the folder; None where something can."""
+    try:
+        if shutil.disk_usage(folder).free < FREE_OF_FULL_DISK:
+            return DISK_FULL
+        # Not every disk that takes nothing says of itself that it is read-only.
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(b"?")
+    except FileNotFoundError:
+        return FOLDER_IS_GONE
+    except OSError as error:
+        return NOT_WRITABLE.format(reason=error.strerror)
+    return None
 
 
 def _in_words(seconds: float) -> str:

@@ -7,8 +7,8 @@ are field validators, which see the fields above theirs in `info.data`.
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
@@ -64,6 +64,21 @@ def _is_closed_to_nobody(real: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class ClosedBut:
+    """Says that folders are closed, but for what is open in them. No function: it goes to other processes."""
+
+    closed: Sequence[Path]
+    opened: Sequence[Path]
+
+    def __call__(self, real: Path) -> bool:
+        return _is_in(real, self.closed) and not _is_in(real, self.opened)
+
+
+def _is_in(path: Path, folders: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+@dataclass(frozen=True)
 class ServerPaths:
     """The folders of the server that forms may name. Handed to validation as its context, and to the job's worker.
 
@@ -91,7 +106,7 @@ class ServerPaths:
         return real is not None and any(folder.resolve().is_relative_to(real) for folder in self.never_whole)
 
     def open(self, path: Path | str) -> BufferedReader:
-        """The file of this path, to read; OSError for what is no plain file, or lies in none of the roots.
+        """The file of this path, to read; OSError for what is no plain file, lies in none of the roots, or is closed.
 
         Looks at what was opened: a link that somebody puts in its way at the same moment leads nowhere else.
         """
@@ -100,12 +115,36 @@ class ServerPaths:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is no file", str(path))
-            if not self._hold(os.readlink(f"/proc/self/fd/{descriptor}")):  # noqa: PTH115  quick
+            real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115  quick
+            if not self._hold(real) or self.is_closed(Path(real)):
                 raise PermissionError(errno.EACCES, LEADS_OUT, str(path))
         except BaseException:
             os.close(descriptor)
             raise
         return os.fdopen(descriptor, "rb")
+
+    def but_only(self, named: Iterable[Path]) -> "ServerPaths":
+        """What a job may read that names these: of folders with closed ones in them no more than it names there itself. A link
+        that lies elsewhere names nothing there.
+        """
+        closed = [folder.resolve() for folder in self.never_whole]
+        opened = [
+            place
+            for path in named
+            for place in self._places_as_written(path)
+            if not any(folder.is_relative_to(place) for folder in closed)
+        ]
+        return replace(self, is_closed=ClosedBut(closed, opened))
+
+    def _places_as_written(self, path: Path) -> Iterator[Path]:
+        """Where a path lies in the folders that are never whole, if it is written so, with no link followed below them."""
+        if ".." in path.parts:
+            # Where that leads is a question of links.
+            return
+        for folder in self.never_whole:
+            for way in (folder.absolute(), folder.resolve()):
+                if path.is_relative_to(way):
+                    yield folder.resolve() / path.relative_to(way)
 
     def _hold(self, real: str) -> bool:
         """Whether a path without links lies in one of the roots."""

@@ -26,6 +26,8 @@ class Status(StrEnum):
 # From which a job may be taken up again.
 RESUMABLE = (Status.PAUSED, Status.ABORTED, Status.ERROR)
 ACTIVE = (Status.INITIALIZED, Status.WAITING, Status.RUNNING)
+# From which nothing goes on but by a person's wish, and with a time limit of its own.
+ENDS = (Status.DONE, Status.ABORTED, Status.ERROR)
 
 
 class Wish(StrEnum):
@@ -33,8 +35,10 @@ class Wish(StrEnum):
 
     ABORT = "abort"
     PAUSE = "pause"
+    # Nobody's own: its form's.
+    TIME_LIMIT = "time limit"
 
     @property
     def status(self) -> Status:
         """What the job is once it has stopped."""
-        return {Wish.ABORT: Status.ABORTED, Wish.PAUSE: Status.PAUSED}[self]
+        return Status.PAUSED if self is Wish.PAUSE else Status.ABORTED

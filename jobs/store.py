@@ -3,14 +3,15 @@
 import json
 import logging
 import sqlite3
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from jobs.database import Database
-from jobs.errors import NoSuchJob
-from jobs.listing import ELAPSED, READABLE, READERS, Listing, install_functions
+from jobs.errors import DamagedDatabase, NoSuchJob
+from jobs.listing import ELAPSED, ELAPSED_SINCE_END, READABLE, READERS, Listing, install_functions
 from jobs.statuses import ACTIVE, Status, Wish
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,16 @@ MIGRATIONS = (
     "ALTER TABLE jobs ADD COLUMN owner TEXT; ALTER TABLE jobs ADD COLUMN private INTEGER NOT NULL DEFAULT 0; "
     "DROP INDEX jobs_by_family; "
     "CREATE INDEX jobs_by_family ON jobs (family, created, id, status, private, owner);",
+    # For how many hours it may run, as its form said when its worker was started; NULL: for ever.
+    "ALTER TABLE jobs ADD COLUMN time_limit REAL;",
+)
+
+# Rows that are good for SQLite and not for us.
+_STATUSES, _WISHES = (", ".join(f"'{word}'" for word in words) for words in (Status, Wish))
+UNSOUND = (
+    f"SELECT count(*) FROM jobs WHERE status NOT IN ({_STATUSES}) OR wish NOT IN ({_WISHES}) "  # noqa: S608
+    "OR family NOT IN ('dataset', 'model') OR NOT json_valid(summary) OR json_type(summary) != 'object'",
+    f"SELECT count(*) FROM status_changes WHERE status NOT IN ({_STATUSES})",  # noqa: S608
 )
 
 # What is kept free in the database for a disk that is full, and the size of its pages.
@@ -68,7 +79,7 @@ ROOM_BYTES = 1 << 20
 PAGE_BYTES = 4096
 
 _READABLE = READABLE.format(jobs="jobs")
-NOT_FOUND = "Job not found. It may have been deleted; the home page lists the jobs that there are."
+NOT_FOUND = "Job not found. It may have been deleted, or be private; the home page lists the jobs that there are."
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,7 @@ class JobRecord:
     protections: str | None
     owner: str | None
     private: bool
+    time_limit: float | None
 
     def words_for(self, other: "JobRecord") -> str:
         """This job in a sentence about `other`: by its name only where all who may see that may see this."""
@@ -134,12 +146,22 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class Past:
-    """What a job has behind it that is entered late. The last of `changes` is its status."""
+    """What a job has behind it that is entered late. The last of `changes` is its status; `wish` is of one that runs."""
 
     changes: Sequence[StatusChange]
     summary: dict[str, Any]
     event_offset: int
     notes: str = ""
+    wish: Wish | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """As much of a job as says whether its folder has more to say."""
+
+    id: str
+    status: Status
+    event_offset: int
 
 
 def _record(values: dict[str, Any]) -> JobRecord:
@@ -161,8 +183,25 @@ class Store(Database):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, (SCHEMA, *MIGRATIONS), "jobs")
+
+    def _prepare(self) -> None:
         install_functions(self._connection)
+        self._look_through()
         self._keep_room()
+
+    def _look_through(self) -> None:
+        """Find rows that could not be read, before somebody needs one."""
+        for query in UNSOUND:
+            (count,) = self._connection.execute(query).fetchone()
+            if count:
+                raise DamagedDatabase(f"{count} rows in it are none of ours")
+        for table, record in (("status_changes", StatusChange), ("jobs", JobRecord)):
+            rows = self._connection.execute(f"SELECT * FROM {table}")  # noqa: S608
+            columns = {column[0] for column in rows.description}
+            if missing := {field.name for field in fields(record)} - columns:
+                raise DamagedDatabase(f"there is no {', '.join(sorted(missing))} in it")
+            # Each row is made and let go: what is no UTF-8 is found by that.
+            deque(rows, maxlen=0)
 
     def _keep_room(self) -> None:
         """See to it that the file and its log are so large that what becomes of jobs can be written on a full disk: pages
@@ -190,11 +229,11 @@ class Store(Database):
         with self._transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (id, kind, family, name, group_name, status, created, parent_id, framework, notes, "
-                "cause, cause_line, event_offset, summary, spec_sha256, owner, private) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "cause, cause_line, event_offset, summary, spec_sha256, owner, private, wish) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (job_id, kind, family, name, group_name, status, created, parent_id, framework, past.notes,
                  past.summary.get("cause"), past.summary.get("line"), past.event_offset, json.dumps(past.summary),
-                 spec_sha256, owner, private),
+                 spec_sha256, owner, private, past.wish),
             )  # fmt: skip
             connection.executemany(
                 "INSERT INTO status_changes VALUES (?, ?, ?)",
@@ -208,6 +247,12 @@ class Store(Database):
             raise NoSuchJob(NOT_FOUND)
         return _record(dict(row))
 
+    def is_private(self, job_id: str) -> bool:
+        """Whether there is such a job and it is private."""
+        with self._lock:
+            row = self._connection.execute("SELECT private FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return row is not None and bool(row["private"])
+
     def names(self, reader: str | None) -> list[JobName]:
         """Every job, newest first."""
         with self._lock:
@@ -216,6 +261,12 @@ class Store(Database):
                 {"reader": reader},
             ).fetchall()
         return [JobName(row[0], row[1], row[2], Status(row[3]), row[4]) for row in rows]
+
+    def standings(self) -> list[Standing]:
+        """How every job stands, without what costs most to read."""
+        with self._lock:
+            rows = self._connection.execute("SELECT id, status, event_offset FROM jobs").fetchall()
+        return [Standing(row[0], Status(row[1]), row[2]) for row in rows]
 
     def all(self) -> list[JobRecord]:
         """Every job with all that is known of it."""
@@ -226,6 +277,12 @@ class Store(Database):
         return self._select(
             f"WHERE kind IN (SELECT value FROM json_each(:kinds)) AND {_READABLE} ORDER BY created DESC, id DESC",  # noqa: S608
             {"kinds": json.dumps(list(kinds)), "reader": reader},
+        )
+
+    def not_of_kinds(self, kinds: Collection[str]) -> list[JobRecord]:
+        """Every job of any other kind."""
+        return self._select(
+            "WHERE kind NOT IN (SELECT value FROM json_each(:kinds))", {"kinds": json.dumps(list(kinds))}
         )
 
     def newest_first(self, job_ids: Collection[str]) -> list[str]:
@@ -272,8 +329,15 @@ class Store(Database):
 
     def elapsed(self, job_id: str) -> float | None:
         """Seconds in which a worker was at this job, all runs together; None where none was."""
+        return self._seconds(ELAPSED, job_id)
+
+    def elapsed_since_end(self, job_id: str) -> float:
+        """Seconds of these since the job was last done, was aborted or failed."""
+        return self._seconds(ELAPSED_SINCE_END, job_id) or 0.0
+
+    def _seconds(self, which: str, job_id: str) -> float | None:
         with self._lock:
-            (seconds,) = self._connection.execute(f"SELECT {ELAPSED} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
+            (seconds,) = self._connection.execute(f"SELECT {which} FROM jobs WHERE id = ?", (job_id,)).fetchone()  # noqa: S608
         return None if seconds is None else float(seconds)
 
     def active(self) -> list[JobRecord]:
@@ -305,7 +369,7 @@ class Store(Database):
 
     def move(self, job_id: str, before: Status, after: Status, now: float, *, cause: str | None = None,
              line: int | None = None, device: str | None = None) -> bool:  # fmt: skip
-        """Change the status if it still is `before`; whether it was. With `queue_again` the only way that a status changes.
+        """Change the status if it still is `before`; whether it was.
 
         What was wished of the job was wished of it in its status before."""
         with self._transaction() as connection:
@@ -316,6 +380,21 @@ class Store(Database):
             ).rowcount
             if changed:
                 connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, after, now))
+        return bool(changed)
+
+    def take_back_start(self, job_id: str, cause: str | None) -> bool:
+        """Let a job that runs wait as before it was to be started, of which nothing is left to be told; whether it ran."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET status = ?, cause = ?, device = NULL, worker = NULL, wish = NULL "
+                "WHERE id = ? AND status = ?",
+                (Status.WAITING, cause, job_id, Status.RUNNING),
+            ).rowcount
+            if changed:
+                connection.execute(
+                    "DELETE FROM status_changes WHERE rowid = (SELECT max(rowid) FROM status_changes WHERE job_id = ?)",
+                    (job_id,),
+                )
         return bool(changed)
 
     def note_worker(self, job_id: str, worker: str) -> None:
@@ -339,6 +418,28 @@ class Store(Database):
                 connection.execute("INSERT INTO status_changes VALUES (?, ?, ?)", (job_id, Status.WAITING, now))
         return bool(changed)
 
+    def catch_up(self, job: JobRecord, past: Past, worker: str | None) -> bool:
+        """Let a job be what its past says, which begins with what is known of it; whether it still was as its record says.
+        For a list that is older than the job folders, before anything is started."""
+        status = past.changes[-1].status
+        device = job.device if status is Status.RUNNING else None
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET status = ?, cause = ?, cause_line = ?, device = ?, worker = ?, wish = ?, summary = ?, "
+                "event_offset = ? WHERE id = ? AND status = ? AND event_offset = ?",
+                (status, past.summary.get("cause"), past.summary.get("line"), device, worker, past.wish,
+                 json.dumps(past.summary), past.event_offset, job.id, job.status, job.event_offset),
+            ).rowcount  # fmt: skip
+            if changed:
+                (known,) = connection.execute(
+                    "SELECT count(*) FROM status_changes WHERE job_id = ?", (job.id,)
+                ).fetchone()
+                connection.executemany(
+                    "INSERT INTO status_changes VALUES (?, ?, ?)",
+                    [(job.id, change.status, change.time) for change in past.changes[known:]],
+                )
+        return bool(changed)
+
     def wish(self, job_id: str, wish: Wish) -> bool:
         """Note what a person wishes of a running job; whether it runs. An abort stands, whatever is wished after it."""
         with self._transaction() as connection:
@@ -347,6 +448,11 @@ class Store(Database):
                 (Wish.ABORT, wish, job_id, Status.RUNNING),
             ).rowcount
         return bool(noted)
+
+    def note_time_limit(self, job_id: str, hours: float | None) -> None:
+        """Keep for how long a job may run. Its spec lies where its own code could change it."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE jobs SET time_limit = ? WHERE id = ?", (hours, job_id))
 
     def note_protections(self, job_id: str, protections: str) -> None:
         """Keep what protects the machine from the job's worker."""

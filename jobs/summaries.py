@@ -1,36 +1,57 @@
 """Folds a job's events into the few things that lists and status lines show."""
 
-import logging
 import math
 from collections.abc import Iterable
 from typing import Any
 
-from jobs.events import WORDS_FOR_NUMBERS, Event
-
-log = logging.getLogger(__name__)
+from jobs.events import WORDS_FOR_NUMBERS, Event, that_count
+from jobs.folder import JobFolder
 
 Summary = dict[str, Any]
 SPARKLINE_POINTS = 60
 MOST_CHARACTERS = 10_000
+# More than anybody can choose from. What pasted code has told of beside them must not be looked through each time.
+MOST_SNAPSHOTS = 10_000
 # What the database can hold.
 LARGEST_WHOLE = 2**63 - 1
 OF_AN_END = ("outcome", "cause", "line", "seconds_left", "waits")
 
 
-def summary_of(events: Iterable[Event], job_id: str) -> Summary:
-    """All of a job's events, folded."""
-    summary: Summary = {}
+class SummaryTakenAnew:
+    """The summary of all that a job has told of and that counts, up to byte `until` of its log: what a summary has taken in
+    it cannot give back. `strange` is the first event that says what it cannot, if any does."""
+
+    def __init__(self, folder: JobFolder, until: int) -> None:
+        self.until = until
+        self.summary: Summary = {}
+        self.strange: Event | None = None
+        self._parts = that_count(folder.events, APPLY.keys(), until)
+
+    def read_on(self) -> bool:
+        """Read a part more of the log, which may be long; whether there was one."""
+        part = next(self._parts, None)
+        if part is None:
+            return False
+        strange = take_in(self.summary, part)
+        self.strange = self.strange or strange
+        return True
+
+    def read_all(self) -> Summary:
+        while self.read_on():
+            pass
+        return self.summary
+
+
+def take_in(summary: Summary, events: Iterable[Event]) -> Event | None:
+    """Fold events in; the first that is strange, if any is. Pasted code may have written it, and it must not keep the job
+    from ending."""
+    strange = None
     for event in events:
-        take_in(summary, event, job_id)
-    return summary
-
-
-def take_in(summary: Summary, event: Event, job_id: str) -> None:
-    """Fold one event in. A strange one, which pasted code may have written, must not keep the job from ending."""
-    try:
-        apply_event(summary, event)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        log.exception("Job %s said something strange: %r", job_id, event)
+        try:
+            apply_event(summary, event)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            strange = strange or event
+    return strange
 
 
 def apply_event(summary: Summary, event: Event) -> None:
@@ -86,6 +107,13 @@ def _progress(summary: Summary, event: Event) -> None:
         at_least, at_most = left
         left = [_number(at_least), _number(at_most)]
     summary.update(progress=_number(event["fraction"]), seconds_left=left)
+    # Only trainings have any.
+    if "epoch" in event:
+        summary["epoch"] = _number(event["epoch"])
+
+
+def _network(summary: Summary, event: Event) -> None:
+    summary["epochs"] = _whole(event["epochs"])
 
 
 def _train(summary: Summary, event: Event) -> None:
@@ -128,9 +156,14 @@ def _extend_sparkline(sparkline: Summary, values: list[float]) -> None:
 
 
 def _snapshot(summary: Summary, event: Event) -> None:
-    epoch, epochs = _whole(event["epoch"]), summary.setdefault("snapshots", [])
-    if epoch not in epochs:
+    epoch, done = _whole(event["epoch"]), _number(event.get("epochs_done", event["epoch"]))
+    epochs, partial = summary.setdefault("snapshots", []), summary.setdefault("partial_snapshots", {})
+    if epoch not in epochs and len(epochs) < MOST_SNAPSHOTS:
         epochs.append(epoch)
+    # Keys of JSON are texts.
+    partial.pop(str(epoch), None)
+    if done != epoch and len(partial) < MOST_SNAPSHOTS:
+        partial[str(epoch)] = done
 
 
 def _waits(summary: Summary, event: Event) -> None:
@@ -140,6 +173,8 @@ def _waits(summary: Summary, event: Event) -> None:
 
 def _snapshots_removed(summary: Summary, event: Event) -> None:
     summary["snapshots"] = [epoch for epoch in summary.get("snapshots", []) if epoch not in event["epochs"]]
+    partial = summary.get("partial_snapshots", {})
+    summary["partial_snapshots"] = {epoch: done for epoch, done in partial.items() if int(epoch) not in event["epochs"]}
 
 
 def _finished(summary: Summary, event: Event) -> None:
@@ -160,6 +195,7 @@ def _failed(summary: Summary, event: Event) -> None:
 APPLY = {
     "begun_anew": _begun_anew,
     "started": _started,
+    "network": _network,
     "progress": _progress,
     "train": _train,
     "validation": _validation,

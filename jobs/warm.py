@@ -6,10 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 
 from jobs.children import Launcher
-from jobs.errors import BadImage
+from jobs.errors import BadImage, UserError
+from jobs.plain_files import NoPlainFile, write_plain
 from jobs.processes import LineProcess
 
 
@@ -27,7 +29,7 @@ class WarmProcess:
         try:
             scratch.mkdir()
             self._pictures.mkdir()
-            with log.open("ab") as said:
+            with _log(log) as said:
                 self.process = LineProcess(
                     launcher, module, arguments, scratch, said, [*reads, self._pictures], wants_torch
                 )
@@ -51,6 +53,15 @@ class WarmProcess:
     def end(self) -> None:
         self.process.end()
         self._folder.cleanup()
+
+
+def _log(path: Path) -> BufferedWriter:
+    try:
+        return write_plain(path, "ab")
+    except NoPlainFile as error:
+        raise UserError(
+            f"What is called {path.name} in the folder of the job is no file, so no log can be kept there. Make the job anew."
+        ) from error
 
 
 class WarmProcesses:

@@ -1,6 +1,7 @@
 """The process that does a job: `python -P -m jobs.worker FOLDER [DESCRIPTOR OF ITS LOCK]`.
 
-`--after=` says how the worker before it ended, and each `--data-root=` a folder that the job's spec may name.
+`--after=` says how the worker before it ended, each `--data-root=` a folder that the job's spec may name, and each
+`--never-whole=` one of which the job may read no more than its spec names.
 
 It holds the job's lock while it lives, writes only inside the job's folder, and says everything through `events.jsonl`.
 """
@@ -22,19 +23,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from jobs.errors import DISK_FULL, BadNetwork, LayerscopeError, StopRequested, is_disk_full
-from jobs.events import STATUS_CANNOT_WRITE, EventWriter
-from jobs.folder import JobFolder, sign_lock, take_lock
+from jobs.errors import BadNetwork, LayerscopeError, ProcessKilled, StopRequested, disk_fault
+from jobs.events import MOST_OF_A_LOG, STATUS_CANNOT_WRITE, EventWriter, all_events
+from jobs.folder import JobFolder, paths_read_by, sign_lock, take_lock
 from jobs.registry import job_kind, parse_spec
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 
 T = TypeVar("T")
 
 SECONDS_BETWEEN_TRIES = 1.0
-NO_ROOM = (
-    "Waits for room on the disk: {what} does not fit, and {free:,.1f} MB are free. "
-    "It goes on by itself when there is room: delete jobs that nobody needs."
-)
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,9 @@ class WorkerJob:
         if self.stop.is_set():
             raise StopRequested
 
-    def when_there_is_room(self, write: Callable[[], T], what: str) -> T:
-        """What `write` returns, which is tried until the disk has room for it. StopRequested when the job is to stop first.
+    def when_the_disk_takes_it(self, write: Callable[[], T], what: str) -> T:
+        """What `write` returns, which is tried until the disk has room for it, and can be written. StopRequested when the job
+        is to stop first.
 
         Meanwhile nothing else is done, and the page says why.
         """
@@ -66,20 +64,21 @@ class WorkerJob:
             try:
                 written = write()
             except OSError as error:
-                if not is_disk_full(error):
+                fault = disk_fault(error)
+                if fault is None:
                     raise
                 if began is None:
                     began = time.monotonic()
                     free = shutil.disk_usage(self.folder.path).free
-                    self.events.write("waits", reason=NO_ROOM.format(what=what, free=free / 1e6))
+                    self.events.write("waits", reason=fault.waits.format(what=what, free=free / 1e6))
                 if self.stop.wait(SECONDS_BETWEEN_TRIES):
-                    text = f"There was no room on the disk for {what}: what it would have kept is lost."
+                    text = f"The disk did not take {what}: what that would have kept is lost."
                     self.events.write("message", level="warning", text=text)
                     raise StopRequested from error
             else:
                 if began is not None:
                     seconds = time.monotonic() - began
-                    text = f"Waited {seconds:,.0f} s for room on the disk for {what}, and went on."
+                    text = f"Waited {seconds:,.0f} s until the disk took {what}, and went on."
                     self.events.write("waits", reason=None)
                     self.events.write("message", level="warning", text=text)
                 return written
@@ -124,19 +123,16 @@ def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> in
         try:
             events.write("started")
             spec = parse_spec(folder.read_spec())
-            kind = job_kind(spec.kind)
-            if kind.resumes:
-                # What it has learnt is worth it. Others leave nothing on the disk when they fail.
-                events.wait_for_room = lambda: not stop.wait(SECONDS_BETWEEN_TRIES)
-            elif is_taken_up:
-                _begin_anew(folder, events, ending_before)
-            run = pkgutil.resolve_name(kind.run)
-            run(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before, paths))
-        except StopRequested as stop_requested:
-            events.write("stopped", cause=str(stop_requested) or None)
+            read = paths_read_by(spec, folder, paths)
+            _do(WorkerJob(folder, spec, events, stop, is_taken_up, ending_before, read))
+        except StopRequested:
+            events.write("stopped")
         except Exception as error:  # noqa: BLE001  the rim of the process: it must say why it ends
             status = 1
             _log_trace(error)
+            if isinstance(error, ProcessKilled) and signal.SIGKILL in error.signals:
+                # A part of the worker was killed: the whole shares its fate, so that the job is begun anew.
+                os.kill(os.getpid(), signal.SIGKILL)
             events.write("failed", cause=cause_of(error), line=error.line if isinstance(error, BadNetwork) else None)
         else:
             events.write("finished")
@@ -147,13 +143,34 @@ def _run_locked(folder: JobFolder, ending_before: str, paths: ServerPaths) -> in
     return status
 
 
-def _begin_anew(folder: JobFolder, events: EventWriter, ending_before: str) -> None:
+def _do(job: WorkerJob) -> None:
+    """The work itself, after what another worker has left of it: trainings go on, others begin anew."""
+    kind = job_kind(job.spec.kind)
+    if kind.resumes:
+        # What it has learnt is worth it. Others leave nothing on the disk when they fail.
+        job.events.wait_for_disk = lambda: not job.stop.wait(SECONDS_BETWEEN_TRIES)
+    elif _was_finished(job.folder):
+        # A list of jobs that is older than the folder did not know. To begin anew would take from jobs what they read.
+        return
+    elif job.is_taken_up:
+        _begin_anew(job)
+    run = pkgutil.resolve_name(kind.run)
+    run(job)
+
+
+def _was_finished(folder: JobFolder) -> bool:
+    """Whether the worker before this one, which has only said that it has begun, did all of the job."""
+    types = (event["type"] for event in all_events(folder.events, without=MOST_OF_A_LOG))
+    return [type for type in types if type in ("started", "finished")][-2:] == ["finished", "started"]
+
+
+def _begin_anew(job: WorkerJob) -> None:
     """Leave nothing of what an earlier worker made, and say that what it told is void."""
-    folder.clear()
-    events.write("begun_anew")
-    text = f"{ending_before} Begun anew.".strip()
+    job.folder.clear()
+    job.events.write("begun_anew")
+    text = f"{job.ending_before} Begun anew.".strip()
     print(text)
-    events.write("message", level="warning", text=text)
+    job.events.write("message", level="warning", text=text)
 
 
 def cause_of(error: Exception) -> str:
@@ -162,8 +179,8 @@ def cause_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "The machine has no memory left for this job."
-    if is_disk_full(error):
-        return DISK_FULL
+    if fault := disk_fault(error):
+        return fault.sentence
     if isinstance(error, OSError):
         return f"The job could not use a file: {error}."
     return f"This is a fault of Layerscope: {type(error).__name__}: {error}. The log has the details."
@@ -176,13 +193,13 @@ def _log_trace(error: Exception) -> None:
 
 
 class WorkerLog(io.FileIO):
-    """An output of the process whose words are lost when its disk is full: they must not end the job."""
+    """An output of the process whose words are lost when its disk takes none: that must not end the job."""
 
     def write(self, words: Any) -> int:
         try:
             return super().write(words)
         except OSError as error:
-            if not is_disk_full(error):
+            if disk_fault(error) is None:
                 raise
             return memoryview(words).nbytes
 
@@ -196,10 +213,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--after", default="")
     parser.add_argument("--data-root", type=Path, action="append")
+    parser.add_argument("--never-whole", type=Path, action="append", default=[])
     parser.add_argument("folder", type=Path)
     parser.add_argument("lock", type=int, nargs="?")
     given = parser.parse_args(arguments)
-    paths = ServerPaths(tuple(given.data_root)) if given.data_root else EVERYWHERE
+    paths = ServerPaths(tuple(given.data_root), never_whole=given.never_whole) if given.data_root else EVERYWHERE
     return run_job(JobFolder(given.folder), given.lock, given.after, paths)
 
 

@@ -38,7 +38,11 @@ def process_facts(pid: int) -> ProcessFacts | None:
 
 
 def _boot() -> str:
-    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    """Which start of the machine this is. Some containers hide it: then the moment at which a process began has to do."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class WorkerIdentity:
 
 def lock_holders(lock: Path) -> list[int]:
     """The processes that hold the job's lock, as the kernel knows them; of other users' processes it may say nothing."""
-    wanted = lock.stat()
+    # A link that pasted code has put there is held by nobody, whoever holds what it leads to.
+    wanted = lock.lstat()
     return [
         int(process.name)
         for process in PROC.iterdir()

@@ -15,12 +15,17 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from jobs.scheduler import Scheduler
 from webapp import create_app
 from webapp.config import Settings
+
+# The same examples in each run.
+hypothesis_settings.register_profile("same", derandomize=True)
+hypothesis_settings.load_profile("same")
 
 T = TypeVar("T")
 ENDED = ("Done", "Aborted", "Error")
@@ -48,7 +53,7 @@ def until(
 
 def worker_pid(scheduler: Scheduler, job_id: str) -> int:
     """The worker of a running job."""
-    worker = scheduler._children[job_id].worker
+    worker = scheduler.workers.known[job_id].identity
     assert worker is not None
     return worker.pid
 
@@ -132,12 +137,14 @@ class RunningServer:
         self.process.wait(timeout=20)
 
 
-def start_server(data_dir: Path, *data_roots: Path, port: int = 0) -> RunningServer:
-    """Serve `data_dir` on that port, or on a free one; returns when it answers."""
+def start_server(data_dir: Path, *data_roots: Path, port: int = 0, host: str = "127.0.0.1") -> RunningServer:
+    """Serve `data_dir` on that port of a loopback address, or on a free one; returns when it answers."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "server.log"
     roots = [argument for root in data_roots for argument in ("--data-root", str(root))]
     command = [sys.executable, "-m", "webapp.cli", "serve", "--port", str(port), "--data-dir", str(data_dir), *roots]
+    command += ["--host", host]
+    shown = f"[{host}]" if ":" in host else host
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "200"}
@@ -145,7 +152,7 @@ def start_server(data_dir: Path, *data_roots: Path, port: int = 0) -> RunningSer
 
     def address() -> str | None:
         assert process.poll() is None, log.read_text()
-        found = re.search(r"http://127\.0\.0\.1:[1-9]\d*", log.read_text())
+        found = re.search(rf"http://{re.escape(shown)}:[1-9]\d*", log.read_text())
         return found.group() if found else None
 
     url = until(address, 20, "the server listens") or ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, g, request, url_for
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from jobs.children import Launcher
@@ -43,9 +44,17 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 
 
+class StrictJSON(DefaultJSONProvider):
+    """Refuses NaN and the infinities, of which a browser could read nothing, rather than send them."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return super().dumps(obj, allow_nan=False, **kwargs)
+
+
 def create_app(settings: Settings) -> Flask:
     """The whole web side, ready to serve; its scheduler is made but does not run yet."""
     app = Flask(__name__, static_folder=str(_shipped("static")), template_folder=str(_shipped("templates")))
+    app.json = StrictJSON(app)
     app.config["MAX_CONTENT_LENGTH"] = UPLOAD_LIMIT_BYTES
     # A network of the length that its field allows, as a form encodes it.
     app.config["MAX_FORM_MEMORY_SIZE"] = FORM_LIMIT_BYTES

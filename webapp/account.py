@@ -16,7 +16,8 @@ blueprint = Blueprint("account", __name__, url_prefix="/account")
 
 # What the page says after something was done, by the word in its address.
 DONE = {
-    "password": "The password was changed. All other sessions have ended.",
+    "password": "The password was changed. All other sessions have ended; API tokens are as they were.",
+    "password-and-tokens": "The password was changed. All other sessions have ended, and all API tokens are revoked.",
     "sessions": "All other sessions have ended.",
     "token": "The token was revoked.",
 }
@@ -29,7 +30,7 @@ def show() -> ResponseReturnValue:
 
 @blueprint.post("/password")
 def change_password() -> ResponseReturnValue:
-    """Change the password from `current` to `password`. Every other session ends."""
+    """Change the password from `current` to `password`. Every other session ends; with `revoke_tokens=1` every token, too."""
     session = _session()
     accounts, name, fields = services().accounts, session.user.name, request.form
     keys = [("change of password", name)]
@@ -40,11 +41,12 @@ def change_password() -> ResponseReturnValue:
     services().login_attempts.succeeded(keys)
     if fields.get("password", "") != fields.get("again", ""):
         return _fault(session, "The new password and its repetition differ. Nothing was changed.")
+    revoke_tokens = fields.get("revoke_tokens") == "1"
     try:
-        accounts.set_password(name, fields.get("password", ""), keep=session)
+        accounts.set_password(name, fields.get("password", ""), session, revoke_tokens)
     except UserError as error:
         return _fault(session, str(error))
-    return _done("password")
+    return _done("password-and-tokens" if revoke_tokens else "password")
 
 
 @blueprint.post("/end-other-sessions")

@@ -89,14 +89,16 @@ def list_users(data_dir: Path) -> None:
 
 @user.command("password")
 @click.argument("name")
+@click.option("--revoke-tokens", is_flag=True, help="End the API tokens of the account, too.")
 @password_option
 @data_dir_option
-def set_password(name: str, password_stdin: bool, data_dir: Path) -> None:
+def set_password(name: str, revoke_tokens: bool, password_stdin: bool, data_dir: Path) -> None:
     """Give an account another password, and end its sessions."""
     with _accounts(data_dir) as accounts:
         accounts.user(name)
-        accounts.set_password(name, _ask_password(name, password_stdin))
-    click.echo(f"{name} has a new password, and has to log in anew everywhere. API tokens stay as they are.")
+        accounts.set_password(name, _ask_password(name, password_stdin), revoke_tokens=revoke_tokens)
+    tokens = "No API token is good any more." if revoke_tokens else "API tokens stay: --revoke-tokens ends them, too."
+    click.echo(f"{name} has a new password, and has to log in anew everywhere. {tokens}")
 
 
 @user.command("role")

@@ -6,7 +6,8 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -15,7 +16,7 @@ from pathlib import Path
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from jobs.database import Database
-from jobs.errors import EnvironmentFault, UserError
+from jobs.errors import DamagedDatabase, EnvironmentFault, UserError
 
 SCHEMA = """
 CREATE TABLE users (
@@ -37,6 +38,8 @@ CREATE TABLE credentials (
 );
 CREATE INDEX credentials_by_user ON credentials (user_name);
 """
+# For a copy of it.
+WITHOUT_SESSIONS = "DELETE FROM credentials WHERE kind = 'session'"
 
 NAME = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 NAME_RULE = "a lower-case letter, and after it lower-case letters, digits, dots, hyphens and underscores, 64 at most"
@@ -85,18 +88,32 @@ class Accounts(Database):
     """Thread-safe, and open to several processes at once: what one writes the others see with their next question."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        try:
-            super().__init__(path, (SCHEMA,), "accounts")
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                # Locked, or on a full disk: nothing is wrong with the file.
-                raise
-            raise EnvironmentFault(
-                f"The list of accounts {path} cannot be used: {error}. Put a copy of it in its place, or take it away and make "
-                'the accounts anew with "layerscope user add"'
-            ) from error
         self._clock = clock
         self._hashing = threading.BoundedSemaphore(HASHES_AT_ONCE)
+        try:
+            # SQLite would take it for a new one, in which nobody has an account: that would let everybody in.
+            if path.exists() and path.stat().st_size == 0:
+                raise DamagedDatabase("it is empty")
+            super().__init__(path, (SCHEMA,), "accounts")
+        except DamagedDatabase as damage:
+            raise EnvironmentFault(
+                f"The list of accounts {path} cannot be used: {damage}. Put a copy of it in its place, or take it away and "
+                'make the accounts anew with "layerscope user add"'
+            ) from damage
+
+    def _prepare(self) -> None:
+        self.users()
+        self._credentials("1", ())
+
+    @contextmanager
+    def _changing_users(self) -> Iterator[sqlite3.Connection]:
+        """What is said of users stands in the file itself from then on: who lost its log alone would let everybody in."""
+        with self._lock:
+            with self._transaction() as connection:
+                yield connection
+            # It is kept already. On a full disk, or where somebody reads for long, it stays in the log.
+            with suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     # Users
 
@@ -121,7 +138,7 @@ class Accounts(Database):
         """Make an account. The first one is an admin's: somebody must be."""
         checked_name(name)
         password_hash = self._hash(checked_password(password, name))
-        with self._transaction() as connection:
+        with self._changing_users() as connection:
             if connection.execute("SELECT 1 FROM users WHERE name = ?", (name,)).fetchone():
                 raise UserError(f"There is an account {name} already. Choose another name.")
             if not connection.execute("SELECT 1 FROM users LIMIT 1").fetchone():
@@ -130,23 +147,27 @@ class Accounts(Database):
             connection.execute("INSERT INTO users VALUES (?, ?, ?, ?)", (name, role, password_hash, user.created))
         return user
 
-    def set_password(self, name: str, password: str, keep: Credential | None = None) -> None:
-        """Change the password and end every session but `keep`. Tokens stay: they are revoked one by one."""
+    def set_password(
+        self, name: str, password: str, keep: Credential | None = None, revoke_tokens: bool = False
+    ) -> None:
+        """Change the password and end every session but `keep`. Tokens stay, unless they are to be revoked with it."""
         password_hash = self._hash(checked_password(password, name))
-        with self._transaction() as connection:
+        with self._changing_users() as connection:
             _change_user(connection, "password_hash", name, password_hash)
-            _end_sessions(connection, name, keep)
+            _end(connection, name, CredentialKind.SESSION, keep)
+            if revoke_tokens:
+                _end(connection, name, CredentialKind.TOKEN)
 
     def set_role(self, name: str, role: Role) -> None:
         """Change the role and end every session."""
-        with self._transaction() as connection:
+        with self._changing_users() as connection:
             _change_user(connection, "role", name, role)
             _refuse_without_admin(connection)
-            _end_sessions(connection, name)
+            _end(connection, name, CredentialKind.SESSION)
 
     def remove(self, name: str) -> None:
         """Remove an account with its sessions and tokens. The jobs that it made keep its name."""
-        with self._transaction() as connection:
+        with self._changing_users() as connection:
             if not connection.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount:
                 raise UserError(_unknown(name))
             _refuse_without_admin(connection)
@@ -241,9 +262,10 @@ class Accounts(Database):
         return [_credential(row) for row in rows]
 
     def note_use(self, credential: Credential) -> None:
-        """Remember that it was used, at most once a minute."""
+        """Remember that it was used: the first time, and at most once a minute."""
         now = self._clock()
-        if now - credential.last_used < SECONDS_BETWEEN_NOTES:
+        was_used = credential.last_used != credential.created
+        if was_used and now - credential.last_used < SECONDS_BETWEEN_NOTES:
             return
         with self._transaction() as connection:
             connection.execute("UPDATE credentials SET last_used = ? WHERE id = ?", (now, credential.id))
@@ -263,7 +285,7 @@ class Accounts(Database):
 
     def end_other_sessions(self, keep: Credential) -> None:
         with self._transaction() as connection:
-            _end_sessions(connection, keep.user.name, keep)
+            _end(connection, keep.user.name, CredentialKind.SESSION, keep)
 
 
 def checked_name(name: str) -> str:
@@ -307,10 +329,10 @@ def _change_user(connection: sqlite3.Connection, column: str, name: str, value: 
         raise UserError(_unknown(name))
 
 
-def _end_sessions(connection: sqlite3.Connection, name: str, keep: Credential | None = None) -> None:
+def _end(connection: sqlite3.Connection, name: str, kind: CredentialKind, keep: Credential | None = None) -> None:
+    """End every session, or revoke every token, of a user."""
     connection.execute(
-        "DELETE FROM credentials WHERE user_name = ? AND kind = ? AND id IS NOT ?",
-        (name, CredentialKind.SESSION, keep and keep.id),
+        "DELETE FROM credentials WHERE user_name = ? AND kind = ? AND id IS NOT ?", (name, kind, keep and keep.id)
     )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import socket
 import sqlite3
 import tempfile
@@ -16,7 +17,7 @@ import click
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from jobs.backup import back_up, restore
+from jobs.backup import Part, back_up, restore
 from jobs.containment.confinement import Mode, Policy
 from jobs.containment.limits import GIB, memory_for_children
 from jobs.errors import EnvironmentFault, LayerscopeError
@@ -25,7 +26,7 @@ from jobs.processes import try_out
 from jobs.rebuilding import open_store
 from webapp import create_app
 from webapp.account_commands import data_dir_option, token, user
-from webapp.accounts import Accounts
+from webapp.accounts import WITHOUT_SESSIONS, Accounts
 from webapp.config import LOOPBACK_HOSTS, THREADS, VERSION, Settings
 from webapp.doctor import examine
 from webapp.image_url import ImagesOfTheWeb
@@ -80,7 +81,8 @@ def serve(host: str, port: int, data_dir: Path, data_roots: tuple[Path, ...], al
         sandbox=sandbox,
         memory_limit=memory_limit,
         images_of_the_web=ImagesOfTheWeb() if allow_image_url else None,
-        others_can_reach=not _is_loopback(host),
+        # A proxy is there to hand on what others ask.
+        others_can_reach=behind_proxy or not _is_loopback(host),
         behind_proxy=behind_proxy,
     )
     click.echo(f"Layerscope {VERSION}: data in {settings.data_dir}")
@@ -129,34 +131,44 @@ def doctor_command(data_dir: Path, memory_limit: int) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _parts(settings: Settings) -> tuple[Part, ...]:
+    """What belongs in a copy of a data directory. Sessions do not: who has logged out must not be let in again."""
+    return Part(settings.database, "jobs"), Part(settings.accounts_database, "users", WITHOUT_SESSIONS)
+
+
 @main.command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @data_dir_option
 def backup_command(file: Path, data_dir: Path) -> None:
-    """Copy the list of jobs to FILE, also while a server runs.
+    """Copy the list of jobs and the accounts to FILE, also while a server runs.
 
     What the jobs have made lies in the folder `jobs` of the data directory: copy that, too.
     """
     settings = Settings(data_dir)
     with _using(settings):
-        count = back_up(settings.database, file.resolve())
-    click.echo(f"{count:,} jobs in {file}. What they have made is in {settings.jobs_dir}.")
+        jobs, users = back_up(_parts(settings), file.resolve())
+    click.echo(f"Jobs: {jobs:,}, accounts: {users:,}, in {file}. What the jobs have made is in {settings.jobs_dir}.")
 
 
 @main.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @data_dir_option
 def restore_command(file: Path, data_dir: Path) -> None:
-    """Put a copy that `layerscope backup` made in the place of the list of jobs. No server may run.
+    """Put a copy that `layerscope backup` made in the place of the list of jobs and of the accounts. No server may run.
 
-    Jobs that have a folder and are not in the copy are entered when the server starts.
+    What became of jobs since is taken from their folders when the server starts. Everybody has to log in anew.
     """
     settings = Settings(data_dir)
     with _using(settings):
         settings.make_folders()
         with _hold_data_dir(settings):
-            before = restore(file.resolve(), settings.database)
-    click.echo(f"Restored {settings.database}." + (f" The list before is kept as {before}." if before else ""))
+            put_back = restore(file.resolve(), _parts(settings))
+    for database, before in put_back.items():
+        click.echo(f"Restored {database}." + (f" What was there before is kept as {before}." if before else ""))
+    if settings.accounts_database in put_back:
+        click.echo("Accounts, passwords and API tokens are those of the copy, also where they were taken away since.")
+    else:
+        click.echo("There are no accounts in the copy: they are left as they are.")
 
 
 @contextmanager
@@ -191,12 +203,22 @@ def _check_accounts(settings: Settings, host: str) -> None:
         )
     elif settings.others_can_reach:
         raise click.ClickException(
-            f"Others can reach {host}, and nobody has an account: whoever opened the page could run programs on this "
-            "machine. Make an account first, with the same --data-dir: layerscope user add NAME. Or leave --host out, to "
-            "serve this machine alone."
+            f"Others can reach {host}{', through the proxy' if settings.behind_proxy else ''}, and nobody has an account: "
+            "whoever opened the page could run programs on this machine. Make an account first, with the same --data-dir: "
+            "layerscope user add NAME. Or leave --host and --behind-proxy out, to serve this machine alone."
         )
     else:
         click.echo("Login: none; only this machine is served. `layerscope user add NAME` makes it ask for a password.")
+        if other_names := set(settings.allowed_hosts) - set(LOOPBACK_HOSTS):
+            click.echo(
+                f"Nor does who reaches it as {', '.join(sorted(other_names))} need a password. If a proxy hands on what others "
+                "ask, say so: --behind-proxy."
+            )
+    if settings.behind_proxy and not _is_loopback(host):
+        click.echo(
+            f"Let only the proxy reach {host}: whoever comes past it can say of any address that it is theirs, and sends "
+            "passwords as they are typed."
+        )
 
 
 def _hold_data_dir(settings: Settings) -> BinaryIO:
@@ -259,7 +281,8 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
         self._settings = settings
-        self._bind = f"{host}:{port}"
+        # A colon within an address would be taken for that before the port.
+        self._bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         super().__init__()
 
     def load_config(self) -> None:
@@ -289,8 +312,12 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def _close(arbiter: Any, worker: Any) -> None:
-    if isinstance(worker.wsgi, Flask):
-        worker.wsgi.extensions["layerscope"].close()
+    if not isinstance(worker.wsgi, Flask):
+        return
+    worker.wsgi.extensions["layerscope"].close()
+    # Python would wait for the threads of open sockets, for as long as their pages are open: where nobody is left to kill
+    # this process, they would hear nothing any more and take it for calm.
+    os._exit(0)
 
 
 if __name__ == "__main__":

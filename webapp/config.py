@@ -28,7 +28,7 @@ def default_data_dir() -> Path:
 @dataclass(frozen=True)
 class Settings:
     """`data_roots` are the folders that forms may name on the server, beside those of jobs. `others_can_reach`: the server
-    listens to other machines. `behind_proxy`: each request comes through one that says whose it is."""
+    listens to other machines, or a proxy does for it. `behind_proxy`: each request comes through one that says whose it is."""
 
     data_dir: Path
     data_roots: Sequence[Path] = ()
@@ -73,7 +73,8 @@ class Settings:
     @property
     def paths(self) -> ServerPaths:
         """What forms may name, and workers read of what they name; webapp.paths leaves out what is not for everybody."""
-        return ServerPaths((*self.data_roots, self.jobs_dir, self.samples_dir), never_whole=(self.jobs_dir,))
+        roots = (*self.data_roots, self.jobs_dir, self.samples_dir)
+        return ServerPaths(roots, never_whole=(self.data_dir, self.jobs_dir))
 
     @property
     def containment(self) -> Policy:

@@ -55,7 +55,8 @@ def _form_page(
 
 def _prebuilt_from(job: JobView) -> dict[str, Any]:
     """The fields of a generic dataset that uses what this dataset job made."""
-    made, folder = _made(job), job.folder.path
+    # A model's network may have written in its own folder what looks like a dataset.
+    made, folder = _made(job) if job.family == "dataset" else None, job.folder.path
     if made is None or "labels" not in made:
         raise UserError(
             f'From "{job.name}" no generic dataset can be made: that takes a classification dataset that is Done.'

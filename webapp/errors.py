@@ -8,7 +8,6 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from jobs.errors import (
-    DISK_FULL,
     BadImage,
     BadNetwork,
     EnvironmentFault,
@@ -16,7 +15,7 @@ from jobs.errors import (
     NoSuchJob,
     Refused,
     UserError,
-    is_disk_full,
+    disk_fault,
 )
 from webapp.identity import LoginNeeded
 
@@ -97,8 +96,8 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _bug(error: Exception) -> ResponseReturnValue:
-        if is_disk_full(error):
-            return _ours(EnvironmentFault(DISK_FULL))
+        if of_disk := disk_fault(error):
+            return _ours(EnvironmentFault(of_disk.sentence))
         log.exception("A request failed.")
         fault = RuntimeError(
             f"This is a fault of Layerscope: {type(error).__name__}. The server's log has the details."

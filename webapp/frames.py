@@ -1,6 +1,7 @@
 """Live layers over HTTP: the frames that a training wrote, and which image they show."""
 
 import gzip
+import zlib
 from http import HTTPStatus
 from io import BytesIO
 from typing import cast
@@ -35,7 +36,7 @@ def show(job_id: str, number: str) -> ResponseReturnValue:
     if content is None:
         abort(HTTPStatus.NOT_FOUND, f"The training has kept no frame {number[:LONGEST_NAME]}. Choose another.")
     is_understood = request.accept_encodings["gzip"] > 0
-    response = Response(content if is_understood else _unpacked(content), mimetype="application/json")
+    response = Response(content if is_understood else _unpacked(content, number), mimetype="application/json")
     if is_understood:
         response.content_encoding = "gzip"
     response.vary.add("Accept-Encoding")
@@ -54,10 +55,13 @@ def _frame(job: JobView, number: str) -> bytes | None:
     return content if len(content) <= LARGEST_FRAME_BYTES else None
 
 
-def _unpacked(content: bytes) -> bytes:
+def _unpacked(content: bytes, number: str) -> bytes:
     """No more of it than a frame can be: pasted code may have written it."""
-    with gzip.open(BytesIO(content)) as file:
-        return file.read(LARGEST_FRAME_BYTES)
+    try:
+        with gzip.open(BytesIO(content)) as file:
+            return file.read(LARGEST_FRAME_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        abort(HTTPStatus.NOT_FOUND, f"The frame {number} cannot be read: {error}. Choose another.")
 
 
 @blueprint.put("/<job_id>/pin")

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 import psutil
 
-from jobs.errors import UserError, is_disk_full
+from jobs.errors import UserError, disk_fault
 
 Address = IPv4Address | IPv6Address
 
@@ -108,7 +108,7 @@ class ImagesOfTheWeb:
         except ssl.SSLCertVerificationError as error:
             raise UserError(f"The certificate of {host} is not good: {error.verify_message}.") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if is_disk_full(error):
+            if disk_fault(error):
                 raise
             if time.monotonic() >= deadline:
                 raise self._too_slow(host) from error

@@ -14,12 +14,13 @@ from jobs.attributes import Attributes, keep_attributes
 from jobs.errors import LayerscopeError, NoSuchJob, Refused
 from jobs.events import read_events
 from jobs.folder import JobFolder
-from jobs.registry import job_kind
+from jobs.reading import readers_of, reads_private
+from jobs.registry import job_kind, parse_spec
 from jobs.training.plan import Extension
 from webapp.errors import FormErrors, wants_json
 from webapp.forms import parse, sent_values
 from webapp.identity import visitor
-from webapp.job_view import JobView, changeable, job_view, status_of
+from webapp.job_view import JobView, changeable, goes_on_in_words, job_view, status_of
 from webapp.services import services
 
 blueprint = Blueprint("job_actions", __name__)
@@ -120,35 +121,39 @@ def file(job_id: str, name: str) -> ResponseReturnValue:
 @blueprint.put("/models/<job_id>")
 def edit(job_id: str) -> ResponseReturnValue:
     """Rename (`job_name`), annotate (`job_notes`), or say who may see it (`private`)."""
-    job = changeable(job_id)
-    name = request.form.get("job_name", job.name).strip()[:200]
-    if not name:
-        abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
-    notes = request.form.get("job_notes", job.notes).strip()[:10_000]
-    private = request.form.get("private", str(int(job.private))) == "1"
-    if private != job.private:
-        _check_sharing(job, private)
-    keep_attributes(job.folder, Attributes(name=name, notes=notes, owner=job.owner, private=private))
-    services().store.edit(job_id, name, notes, private)
+    with services().scheduler.turn:
+        job = changeable(job_id)
+        name = request.form.get("job_name", job.name).strip()[:200]
+        if not name:
+            abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
+        notes = request.form.get("job_notes", job.notes).strip()[:10_000]
+        private = request.form.get("private", str(int(job.private))) == "1"
+        if private != job.private:
+            _check_sharing(job, private)
+        keep_attributes(job.folder, Attributes(name=name, notes=notes, owner=job.owner, private=private))
+        services().store.edit(job_id, name, notes, private)
     services().scheduler.listeners.tell_change(job_id, "attribute")
+    if private and not job.private:
+        services().scheduler.listeners.tell_change(job_id, "private")
     return _sentence(f"{job.title} updated.")
 
 
 def _check_sharing(job: JobView, private: bool) -> None:
     """Raise Refused where the job cannot be made private or public: what reads a private job is private and its owner's,
     too, since its pages show what it reads."""
-    store, what = services().store, "private" if private else "public"
+    store, jobs_dir, what = services().store, services().settings.jobs_dir, "private" if private else "public"
     if visitor().reader is None or job.owner != visitor().name:
         raise Refused(f'Cannot make "{job.name}" {what}: that is for its owner to do, who has an account.')
     if private:
-        seen = [reader for reader in store.children(job.id, None) if not reader.private or reader.owner != job.owner]
+        readers = readers_of(job.id, store, jobs_dir)
+        seen = [reader for reader in readers if not reader.private or reader.owner != job.owner]
         if seen:
             names = ", ".join(reader.words_for(job.record) for reader in seen)
             raise Refused(
                 f'Cannot make "{job.name}" private, because what reads it is not yours or not private: {names}.'
             )
-    elif job.dataset_id is not None and services().scheduler.is_private(job.dataset_id):
-        raise Refused(f'Cannot make "{job.name}" public: the dataset that it reads is private. Make that public first.')
+    elif reads_private(parse_spec(job.spec), store, jobs_dir):
+        raise Refused(f'Cannot make "{job.name}" public: what it reads is private. Make that public first.')
 
 
 @blueprint.delete("/jobs/<job_id>")
@@ -193,8 +198,9 @@ def _abort(job_id: str, to_delete: bool = False) -> None:
 @blueprint.post("/models/<job_id>/resume")
 def resume(job_id: str) -> ResponseReturnValue:
     """Queue a training that was paused, was aborted or failed once more; it goes on from its newest good snapshot."""
-    services().scheduler.resume(changeable(job_id).id)
-    return _sentence("Job resumed.")
+    job = changeable(job_id)
+    newest = services().scheduler.resume(job.id)
+    return _sentence(f"Job resumed. {goes_on_in_words(newest.manifest() if newest else None, job.record)}")
 
 
 @blueprint.post("/jobs/<job_id>/train-longer")
@@ -205,18 +211,34 @@ def train_longer(job_id: str) -> ResponseReturnValue:
     extension, errors = parse(Extension, sent_values(), services().settings.paths)
     if extension is None:
         raise FormErrors(errors)
-    services().scheduler.train_longer(job.id, extension)
-    return _sentence("Job trains longer.")
+    newest = services().scheduler.train_longer(job.id, extension)
+    return _sentence(f"Job trains longer. {goes_on_in_words(newest.manifest(), job.record)}")
 
 
 @blueprint.delete("/jobs")
 def delete_many() -> ResponseReturnValue:
     """Delete `job_ids[]`: the newest first, so that models go before the datasets that they read."""
+    faults = _for_each(_named_newest_first(), _delete)
+    return _sentence("Jobs deleted.") if not faults else _refused(faults)
+
+
+def _named_newest_first() -> list[str]:
     wanted = set(request.form.getlist("job_ids[]"))
     newest_first = services().store.newest_first(wanted)
-    unknown = sorted(wanted.difference(newest_first))
-    faults = _for_each([*newest_first, *unknown], _delete)
-    return _sentence("Jobs deleted.") if not faults else _refused(faults)
+    return [*newest_first, *sorted(wanted.difference(newest_first))]
+
+
+@blueprint.post("/jobs/check-deletion")
+def check_deletion() -> ResponseReturnValue:
+    """Which would go if `job_ids[]` were deleted, and in sentences why others would stay. Nothing is done."""
+    deleted: dict[str, None] = {}
+
+    def delete_in_mind(job_id: str) -> None:
+        services().scheduler.refuse_if_read(changeable(job_id).record, deleted.keys())
+        deleted[job_id] = None
+
+    faults = _for_each(_named_newest_first(), delete_in_mind)
+    return jsonify(faults=faults, deleted=list(deleted))
 
 
 @blueprint.post("/abort_jobs")

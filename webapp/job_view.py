@@ -14,9 +14,21 @@ from jobs.registry import job_kind
 from jobs.statuses import RESUMABLE, Status
 from jobs.store import NOT_FOUND, JobRecord, ListedJob
 from jobs.training.plan import Extension, ends, read_extensions
-from jobs.training.snapshot_files import newest_step
+from jobs.training.snapshot_files import Manifest, epochs_in_words, newest_step, newest_whole
 from webapp.identity import may_change, may_read, visitor
 from webapp.services import services
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One that can be tested: the number of its epoch, and after how many epochs it was taken, in its midst or at its end."""
+
+    epoch: int
+    epochs_done: float
+
+    @property
+    def words(self) -> str:
+        return epochs_in_words(self.epochs_done)
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,11 @@ class JobView:
             raise UserError(
                 f"The file spec.json in the folder of the job cannot be read: {error}. Make the job anew."
             ) from error
+
+    @property
+    def field_titles(self) -> dict[str, str | None]:
+        """What the form called each field of the spec."""
+        return {name: field.title for name, field in job_kind(self.kind).spec.model_fields.items()}
 
     @property
     def id(self) -> str:
@@ -114,6 +131,20 @@ class JobView:
         return ends(self.spec["train_epochs"], self.extensions)[-1]
 
     @property
+    def snapshots(self) -> list[Snapshot]:
+        """Those that there are, oldest first. What the job said of them is taken for how far they were: there may be
+        thousands, and each has a manifest of its own."""
+        partial = self.record.summary.get("partial_snapshots", {})
+        return [Snapshot(epoch, partial.get(str(epoch), epoch)) for epoch in self.folder.snapshot_epochs()]
+
+    @property
+    def goes_on(self) -> str | None:
+        """From where a training would go on that can be resumed or trained longer, in a sentence."""
+        if not (self.can_resume or self.can_train_longer):
+            return None
+        return goes_on_in_words(newest_whole(self.folder), self.record)
+
+    @property
     def can_train_longer(self) -> bool:
         return self.record.status is Status.DONE and job_kind(self.kind).resumes and newest_step(self.folder) > 0
 
@@ -145,6 +176,11 @@ class JobView:
     def elapsed(self) -> float | None:
         """Seconds in which a worker was at it, all runs together."""
         return _rounded(services().store.elapsed(self.id))
+
+    @property
+    def seconds_toward_limit(self) -> float:
+        """What of these counts towards its time limit."""
+        return _rounded(services().store.elapsed_since_end(self.id)) or 0.0
 
     @property
     def progress(self) -> float:
@@ -197,6 +233,23 @@ class JobView:
         return self.folder.size_bytes()
 
 
+def goes_on_in_words(newest: Manifest | None, job: JobRecord) -> str:
+    """From where a training goes on that has this newest snapshot, and what it learns again."""
+    if newest is None:
+        return "It begins at its first step: it has no snapshot to go on from."
+    done, reached = newest.taken_after, float(job.summary.get("epoch", 0.0))
+    epochs = job.summary.get("epochs")
+    place = f"{epochs_in_words(done)} of {epochs:,}" if epochs else epochs_in_words(done)
+    place += " epoch" if (epochs or done) == 1 else " epochs"
+    # Events tell it with six digits.
+    if reached <= done + 1e-6:
+        return f"It goes on after {place}."
+    return (
+        f"It goes on after {place}, from its newest good snapshot. What it had learnt after that, up to "
+        f"{epochs_in_words(reached)}, it learns again."
+    )
+
+
 def job_view(job_id: str) -> JobView:
     """The job of this id, if whoever asks may read it. A private one of somebody else is not there for them."""
     record = services().store.get(job_id)
@@ -234,11 +287,13 @@ def status_of(job: JobView) -> dict[str, Any]:
         "can_pause": job.can_pause,
         "can_resume": job.can_resume,
         "can_train_longer": job.can_train_longer,
+        "goes_on": job.goes_on,
         "remark": job.remark,
         "times": [{"status": status, "time": moment} for status, moment in job.times],
         "progress": job.progress,
         "seconds_left": job.seconds_left,
         "elapsed": job.elapsed,
+        "seconds_toward_limit": job.seconds_toward_limit,
         "containment": job.containment,
     }
 

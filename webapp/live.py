@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, request
@@ -23,22 +24,42 @@ HOME_ROOM = "job_management"
 # Within about this time the sockets of a session that has ended are closed, whoever ended it.
 SECONDS_BETWEEN_LOOKS = 2.0
 
+# A page whose server or network fell silent without a word knows it after both of these.
+SECONDS_BETWEEN_PINGS = 4
+SECONDS_TO_ANSWER = 5
 
-def _rooms(job_id: str, what: str) -> tuple[str, ...]:
-    """Who wants to hear of a change: a job's own page has its progress from its events, and only it follows the remarks."""
-    if what == "remark":
-        return (job_id,)
-    return (HOME_ROOM,) if what in ("added", "progress") else (job_id, HOME_ROOM)
+# Rooms, and what is said in them of a job: made only where somebody listens.
+Messages = list[tuple[tuple[str, ...], Callable[[JobRecord], dict[str, Any]]]]
 
 
-def _details(job: JobRecord, what: str) -> dict[str, Any]:
-    """What a page would have to ask for otherwise, each of a hundred open ones."""
-    if what == "progress":
-        # The same row for all who may see the job: what others have made of it in private is counted for nobody.
-        everyone = job.owner if job.private else ""
-        reader = everyone if services().login_is_needed() else None
-        return {"row": table_row(services().store.listed_job(job.id, reader))}
-    return status_of(view_of(job)) if what in ("status", "remark", "attribute") else {}
+def _row(job: JobRecord) -> dict[str, Any]:
+    """The same row for all who may see the job: what others have made of it in private is counted for nobody."""
+    everyone = job.owner if job.private else ""
+    reader = everyone if services().login_is_needed() else None
+    return {"update": "progress", "row": table_row(services().store.listed_job(job.id, reader))}
+
+
+def _status(job: JobRecord) -> dict[str, Any]:
+    return {"update": "status", **status_of(view_of(job))}
+
+
+def _attributes(job: JobRecord) -> dict[str, Any]:
+    return _status(job) | {"update": "attribute"}
+
+
+def _messages(job: JobRecord, what: str) -> Messages:
+    """What is told of a change in which rooms, with what a page would have to ask for otherwise, each of a hundred open
+    ones. A job's own page has its progress from its events.
+    """
+    lists, page = (HOME_ROOM,), (job.id,)
+    messages: dict[str, Messages] = {
+        "added": [(lists, lambda _: {"update": "added"})],
+        "progress": [(lists, _row)],
+        "remark": [(lists, _row), (page, _status)],
+        "status": [(page + lists, _status)],
+        "attribute": [(page + lists, _attributes)],
+    }
+    return messages[what]
 
 
 class Audience:
@@ -64,13 +85,21 @@ class Audience:
 
     def of(self, job: JobRecord, rooms: Sequence[str]) -> list[str]:
         """Where to send what is said of the job: the rooms in which somebody is, or the sockets in them that may hear it."""
-        inside = {room: self._sids(room) for room in rooms}
         if not job.private:
-            return [room for room, sids in inside.items() if sids]
+            return [room for room in rooms if self._sids(room)]
+        return [sid for sid, who in self._inside(rooms).items() if may_read(who, job)]
+
+    def turn_out(self, job: JobRecord) -> list[str]:
+        """Close the job's room to those who may not read it, and answer who knew of it: there and at the lists."""
+        outsiders = [sid for sid, who in self._inside((job.id, HOME_ROOM)).items() if not may_read(who, job)]
+        for sid in outsiders:
+            self._server.leave_room(sid, job.id, NAMESPACE)
+        return outsiders
+
+    def _inside(self, rooms: Sequence[str]) -> dict[str, Visitor]:
+        sids = set().union(*(self._sids(room) for room in rooms))
         with self._lock:
-            visitors = dict(self._visitors)
-        sids = set().union(*inside.values())
-        return [sid for sid in sids if sid in visitors and may_read(visitors[sid], job)]
+            return {sid: self._visitors[sid] for sid in sids & self._visitors.keys()}
 
     def is_in(self, room: str) -> bool:
         return bool(self._sids(room))
@@ -138,9 +167,10 @@ class JobsNamespace(Namespace):  # type: ignore[misc]
             visitor()
             if room != HOME_ROOM:
                 job_view(room)
-        except LoginNeeded:
+        except LoginNeeded as error:
+            # Before the next look at sessions that have ended.
             disconnect()
-            return None
+            return {"error": str(error)}
         except NoSuchJob as error:
             return {"error": str(error)}
         join_room(room)
@@ -152,7 +182,9 @@ class JobsNamespace(Namespace):  # type: ignore[misc]
 
 def install(app: Flask, service: Services) -> SocketIO:
     # Threads and simple-websocket: nothing is monkey-patched beside lmdb and child processes.
-    socketio = SocketIO(app, async_mode="threading")
+    socketio = SocketIO(
+        app, async_mode="threading", json=app.json, ping_interval=SECONDS_BETWEEN_PINGS, ping_timeout=SECONDS_TO_ANSWER
+    )
     audience = Audience(socketio, service)
     socketio.on_namespace(JobsNamespace(audience))
 
@@ -168,15 +200,16 @@ def install(app: Flask, service: Services) -> SocketIO:
     def send_change(job_id: str, what: str) -> None:
         try:
             job = service.store.get(job_id)
-            hearers = audience.of(job, _rooms(job_id, what))
-            if not hearers:
-                return
-            # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
-            with app.test_request_context():
-                details = _details(job, what)
         except NoSuchJob:
             return
-        send("job update", {"update": "status" if what == "remark" else what, "job_id": job_id, **details}, hearers)
+        if what == "private":
+            send("job update", {"update": "private", "job_id": job_id}, audience.turn_out(job))
+            return
+        # A page of ours may ask for URLs of the job, and the scheduler's thread has no request.
+        with app.test_request_context(), suppress(NoSuchJob):
+            for rooms, message in _messages(job, what):
+                if hearers := audience.of(job, rooms):
+                    send("job update", message(job) | {"job_id": job_id}, hearers)
 
     def send_deletion(job: JobRecord) -> None:
         send("job update", {"update": "deleted", "job_id": job.id}, audience.of(job, (job.id, HOME_ROOM)))

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from webapp.accounts import SESSION_SECONDS, checked_name
 from webapp.errors import wants_json
 from webapp.identity import LABEL_COOKIE, SESSION_COOKIE, is_local_path, visitor
+from webapp.login_attempts import key_of_address, key_of_name
 from webapp.services import services
 
 blueprint = Blueprint("login", __name__)
@@ -28,10 +29,10 @@ def log_in() -> ResponseReturnValue:
     if not services().login_is_needed():
         return _remember(_on_to_next(checked_name(name)), LABEL_COOKIE, name)
     address = request.remote_addr or ""
-    keys = [("address", address)]
+    keys = [key_of_address(address)]
     if not services().accounts.has_logged_in_from(name, address):
         # Else anybody could keep a person out by guessing at the name.
-        keys.append(("name", name))
+        keys.append(key_of_name(name))
     if wait := services().login_attempts.begin(keys):
         response = make_response(_refusal(too_many_attempts(wait), HTTPStatus.TOO_MANY_REQUESTS))
         response.headers["Retry-After"] = str(math.ceil(wait))

@@ -1,16 +1,39 @@
 """How often somebody may try a password: waits that grow, for a name and for an address, and nobody locked out for ever."""
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
+from webapp.accounts import NAME
+
 FREE_ATTEMPTS = 5
 LONGEST_WAIT = 60.0
 # Failures are forgotten when none has followed for this long.
 MEMORY_SECONDS = 15 * 60.0
 MOST_REMEMBERED = 10_000
+# Whoever has an address of IPv6 has all that begin with these bits, and could try each.
+BITS_OF_ONE_PLACE = 64
+
+
+def key_of_name(name: str) -> Hashable:
+    """All names that no account can have are one: they may be megabytes long, and are never anybody's."""
+    return "name", name if NAME.fullmatch(name) else ""
+
+
+def key_of_address(address: str) -> Hashable:
+    """All addresses of one place are one, and so is whatever a proxy may say that is no address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "address", ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return "address", str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return "address", str(parsed.ipv4_mapped)
+    return "address", int(parsed) >> 128 - BITS_OF_ONE_PLACE
 
 
 @dataclass
@@ -43,7 +66,7 @@ class LoginAttempts:
         """
         with self._lock:
             now = self._clock()
-            self._forget(now)
+            self._forget(now, MOST_REMEMBERED - len(keys))
             wait = max(self._failures[key].wait(now) if key in self._failures else 0.0 for key in keys)
             if not wait:
                 for key in keys:
@@ -60,10 +83,10 @@ class LoginAttempts:
                 if key in self._failures:
                     self._failures[key].count -= 1
 
-    def _forget(self, now: float) -> None:
-        """Drop the oldest: those whose time is over, and those that are too many."""
+    def _forget(self, now: float, most: int) -> None:
+        """Drop the oldest: those whose time is over, and those that are more than so many."""
         while self._failures:
             key, failures = next(iter(self._failures.items()))
-            if now - failures.last < MEMORY_SECONDS and len(self._failures) < MOST_REMEMBERED:
+            if now - failures.last < MEMORY_SECONDS and len(self._failures) <= most:
                 return
             del self._failures[key]

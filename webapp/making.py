@@ -5,10 +5,11 @@ from typing import Any
 
 from pydantic import Field
 
+from jobs.folder import jobs_read_by
 from jobs.specs import FormFields, JobSpec
 from webapp.forms import Form, Spec, make_form, parse
 from webapp.identity import maker, visitor
-from webapp.job_view import JobView, view_of
+from webapp.job_view import JobView, job_view, view_of
 from webapp.paths import server_paths
 from webapp.services import services
 
@@ -41,6 +42,12 @@ def asked_job(spec: type[Spec], values: Mapping[str, Any]) -> tuple[Spec | None,
 
 
 def submit(spec: JobSpec, private: bool = False) -> JobView:
-    """Enter the job in the queue as one of whoever asks."""
+    """Enter the job in the queue as one of whoever asks. NoSuchJob where something that it reads is not for them any more."""
     service = services()
-    return view_of(service.store.get(service.scheduler.submit(spec, maker(), private)))
+    with service.scheduler.turn:
+        for job_id in jobs_read_by(spec, service.settings.jobs_dir):
+            # Since the form was looked at its owner may have made it private.
+            if service.store.is_private(job_id):
+                job_view(job_id)
+        made = service.scheduler.submit(spec, maker(), private)
+    return view_of(service.store.get(made))

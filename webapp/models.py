@@ -12,6 +12,7 @@ from typing import Any, get_args
 from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from jobs.datasets.generic_image import label_range
 from jobs.errors import EnvironmentFault, NoSuchJob, UserError
 from jobs.models.generic_image import Framework, GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
@@ -88,11 +89,12 @@ def _starter(dataset_id: str, framework: Framework) -> str:
     """A network to begin with, for the images of the dataset, or for MNIST's when they are not known yet."""
     shape = (1, 28, 28)
     try:
-        folder = job_view(dataset_id).folder
+        dataset = job_view(dataset_id)
     except NoSuchJob:
         return starter_network(shape, framework)
-    if folder.dataset.exists():
-        shape = tuple(folder.read_dataset()["image_shape"])
+    # In the folder of a model its network may have written anything.
+    if dataset.family == "dataset" and dataset.folder.dataset.exists():
+        shape = tuple(dataset.folder.read_dataset()["image_shape"])
     return starter_network(shape, framework)
 
 
@@ -145,7 +147,7 @@ def _network_question() -> dict[str, Any]:
         "text": request.form.get("custom_network", ""),
         "image_shape": made["image_shape"],
         "label_shape": train["label_shape"],
-        "label_dtype": "float32" if train["label_shape"] else "int64",
+        "label_range": label_range(made),
         "crop_size": _crop_size(request.form.get("crop_size", "").strip()),
         "n_classes": None,
         "pretrained_model": _pretrained_model(framework),
@@ -250,7 +252,7 @@ def show(job_id: str) -> ResponseReturnValue:
     others = services().store.children(job.dataset_id, visitor().reader)
     siblings = [view_of(record) for record in others if record.id != job_id]
     return render_template("models/show.html", job=job, dataset_job=dataset_job, siblings=siblings,
-                           snapshots=job.folder.snapshot_epochs()[::-1],
+                           snapshots=job.snapshots[::-1],
                            allows_url=services().settings.images_of_the_web is not None)  # fmt: skip
 
 
@@ -265,7 +267,8 @@ def show_json(job_id: str) -> ResponseReturnValue:
         _description(job)
         | status_of(job)
         | {
-            "snapshots": job.folder.snapshot_epochs(),
+            "snapshots": [snapshot.epoch for snapshot in job.snapshots],
+            "snapshots_taken_after": [snapshot.epochs_done for snapshot in job.snapshots],
             "epochs": job.epochs,
             "directory": job.directory,
             "size_bytes": job.size_bytes,

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 
-from jobs.errors import UserError, is_disk_full
+from jobs.errors import UserError, disk_fault
 from webapp.errors import wants_json
 from webapp.image_url import LONGEST_NAME, starts_like_url
 from webapp.job_view import JobView
@@ -47,26 +47,26 @@ def infer_one() -> ResponseReturnValue:
 def _as_json(prediction: dict[str, Any]) -> dict[str, Any]:
     """DIGITS's answer, and beside it what DIGITS did not measure."""
     return {"outputs": prediction["outputs"], "error_of_reconstruction": prediction["error"],
-            "layers": prediction["layers"], "seconds": prediction["seconds"]}  # fmt: skip
+            "snapshot": prediction["snapshot"], "layers": prediction["layers"], "seconds": prediction["seconds"]}  # fmt: skip
 
 
 def _epoch(job: JobView) -> int:
-    """The snapshot that is asked for; without one, the newest."""
-    epochs = job.folder.snapshot_epochs()
-    if not epochs:
+    """The number of the snapshot that is asked for, by that or by the epochs it was taken after; without one, the newest."""
+    snapshots = job.snapshots
+    if not snapshots:
         raise UserError("This model has no snapshot yet. Wait for the end of its first epoch.")
-    asked = request.values.get("snapshot_epoch", "")
+    asked = request.values.get("snapshot_epoch", "").strip()
     try:
-        epoch = int(float(asked)) if asked.strip() else -1
-    except (ValueError, OverflowError):
-        raise UserError(f"Unable to find snapshot for epoch={asked!r}: this is no whole number.") from None
-    if epoch == -1:
-        return epochs[-1]
-    if epoch not in epochs:
-        raise UserError(
-            f"Unable to find snapshot for epoch={epoch}. There are snapshots of: {', '.join(map(str, epochs))}."
-        )
-    return epoch
+        wanted = float(asked) if asked else -1.0
+    except ValueError:
+        raise UserError(f"Unable to find snapshot for epoch={asked!r}: this is no number.") from None
+    if wanted == -1:
+        return snapshots[-1].epoch
+    found = [snapshot.epoch for snapshot in snapshots if wanted in (snapshot.epoch, float(snapshot.words))]
+    if not found:
+        there_are = ", ".join(snapshot.words for snapshot in snapshots)
+        raise UserError(f"Unable to find snapshot for epoch={asked[:100]}. There are snapshots of: {there_are}.")
+    return found[0]
 
 
 def _colormap() -> str:
@@ -116,7 +116,7 @@ def _copy(source: Path, path: Path) -> str:
         with paths.open(source) as file, path.open("wb") as kept:
             shutil.copyfileobj(file, kept)
     except OSError as error:
-        if is_disk_full(error):
+        if disk_fault(error):
             raise
         raise UserError(f"{source} cannot be read: {error.strerror}.") from error
     return source.name

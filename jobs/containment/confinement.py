@@ -16,7 +16,7 @@ from jobs.containment.limits import (
     limit_threads,
     memory_for_children,
 )
-from jobs.containment.paths import DEVICES, all_but, gpu_paths, system_paths
+from jobs.containment.paths import DEVICES, ZERO, all_but, gpu_paths, system_paths
 from jobs.containment.seccomp import filter_for, seccomp_is_there
 from jobs.errors import EnvironmentFault
 
@@ -94,12 +94,16 @@ class Confinement:
 
     def allowed(self) -> Iterator[tuple[Path, landlock.Access]]:
         """Every path that is left to the child."""
-        for path in [*system_paths(), *self.needs.roots]:
-            hidden = self.policy.hidden
+        hidden = self.policy.hidden
+        # Python itself may lie where jobs do, if somebody has put it there.
+        open_roots = [root for root in self.needs.roots if hidden is None or not root.resolve().is_relative_to(hidden)]
+        for path in [*system_paths(), *open_roots]:
             for part in [path] if hidden is None else all_but(hidden, path):
                 yield part, landlock.READ
         for device in [*map(Path, DEVICES), *(gpu_paths() if self.needs.gpu else ())]:
             yield device, landlock.DEVICE
+        # On a GPU no limit counts memory, and what its driver does with the pages of zero is its own business.
+        yield ZERO, landlock.DEVICE if self.needs.gpu else landlock.READ
         for path in self.needs.reads:
             yield path, landlock.READ
         for path in self.needs.writes:
@@ -143,6 +147,10 @@ REQUIRED = ("files", "network", "processes", "signals", "kernel")
 LANDLOCK_IS_MISSING = (
     "It needs Landlock, of Linux 5.13 or newer and switched on (the kernel's option lsm=), which is not to be had here."
 )
+UNLIMITED_ON_GPU = (
+    "On a GPU --memory-limit does not hold: neither the GPU's memory nor the machine's is limited, because CUDA sets aside "
+    "more than it uses."
+)
 SECCOMP_IS_MISSING = "It needs seccomp, on x86-64 or arm64, which is not to be had here."
 
 
@@ -153,7 +161,7 @@ def _limits(confinement: Confinement) -> Iterator[Protection]:
         "file size", True, f"No file that it writes may be larger than {needs.largest_file / GIB:,.5g} GiB."
     )
     if needs.gpu:
-        yield Protection("memory", False, "A job on a GPU has no limit: CUDA sets aside more than it uses.")
+        yield Protection("memory", False, UNLIMITED_ON_GPU)
     else:
         limit_memory(policy.memory)
         yield Protection("memory", True, f"It may take {policy.memory / GIB:.3g} GiB.")
@@ -161,8 +169,8 @@ def _limits(confinement: Confinement) -> Iterator[Protection]:
         yield Protection("threads", True, "It may make some thousands.")
     else:
         yield Protection("threads", False, "Linux does not limit those of root. Run the server as another user.")
-    give_up_root()
-    yield Protection("privileges", True, "It has no rights of root beyond reading files, and no way to gain any.")
+    rights = "no rights of root but to reach files" if give_up_root() else "no rights of root"
+    yield Protection("privileges", True, f"It has {rights}, and no way to gain any.")
 
 
 def _files(confinement: Confinement) -> Iterator[Protection]:

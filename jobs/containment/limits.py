@@ -1,5 +1,6 @@
 """Limits on memory, files and threads, and the rights of root given up."""
 
+import errno
 import os
 import resource
 import struct
@@ -11,6 +12,8 @@ from jobs.containment.system_calls import PR_CAPBSET_DROP, number_of, set_proces
 GIB = 2**30
 # More threads than any network has use for, beside those that the machine has when the child begins.
 MORE_THREADS = 4096
+# Pipes and sockets have buffers, which no limit of memory counts.
+MOST_DESCRIPTORS = 4096
 # Left to the server and the system.
 MEMORY_LEFT_OVER = 0.1
 
@@ -19,7 +22,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 KEPT_CAPABILITIES = (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)
-LAST_CAPABILITY = Path("/proc/sys/kernel/cap_last_cap")
+MOST_CAPABILITIES = 64
 
 
 def memory_for_children(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -51,6 +54,7 @@ def memory_limit() -> int | None:
 def limit_files(largest: int) -> None:
     set_limit(resource.RLIMIT_CORE, 0)
     set_limit(resource.RLIMIT_FSIZE, largest)
+    set_limit(resource.RLIMIT_NOFILE, MOST_DESCRIPTORS)
 
 
 def limit_threads() -> bool:
@@ -61,22 +65,25 @@ def limit_threads() -> bool:
     return os.getuid() != 0
 
 
-def give_up_root() -> None:
-    """Without what lets root do as it likes; without effect for other users, who never had it."""
-    last = int(LAST_CAPABILITY.read_text())
-    for capability in range(last + 1):
-        if capability not in KEPT_CAPABILITIES:
-            # Who may not drop it has no program to gain it by.
-            with suppress(PermissionError):
-                set_process(PR_CAPBSET_DROP, capability)
-    kept = sum(1 << capability for capability in KEPT_CAPABILITIES)
+def give_up_root() -> bool:
+    """Without what lets root do as it likes, but to reach files; whether there was any of that: other users never had it."""
+    for capability in range(MOST_CAPABILITIES):
+        if capability in KEPT_CAPABILITIES:
+            continue
+        try:
+            set_process(PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            # Who may not drop any has no program to gain one by; or the kernel knows no more of them.
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+            break
+    kept = _effective_capabilities() & sum(1 << capability for capability in KEPT_CAPABILITIES)
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    had = _effective_capabilities()
-    kept &= had
     sets = struct.pack("=6I", kept & 0xFFFFFFFF, kept & 0xFFFFFFFF, 0, 0, 0, 0)
     number = number_of("capset")
     if number is not None:
         system_call(number, header, sets)
+    return kept != 0
 
 
 def _effective_capabilities() -> int:

@@ -16,7 +16,9 @@ SYSTEM = (
     "/proc/loadavg", "/proc/version", "/proc/filesystems", "/proc/devices", "/proc/modules", "/proc/driver", "/proc/sys",
     "/sys/devices", "/sys/bus", "/sys/class", "/sys/module", "/sys/fs/cgroup", "/sys/kernel/mm",
 )  # fmt: skip
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
+# Who may write it can share its pages, which are memory that no limit counts.
+ZERO = Path("/dev/zero")
 # NVIDIA (nvidia0, nvidiactl, nvidia-uvm, nvidia-caps …), AMD, and NVIDIA within Windows' Linux.
 GPU_DEVICES = ("nvidia*", "dri", "kfd", "dxg")
 GPU_SERVICES = ("/run/nvidia-persistenced", "/run/nvidia-topologyd")

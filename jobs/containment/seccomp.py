@@ -25,6 +25,7 @@ Instruction = tuple[int, int, int, int]
 LOAD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 AND = 0x54  # BPF_ALU | BPF_AND | BPF_K
 EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+JUMP = 0x05  # BPF_JMP | BPF_JA
 GREATER = 0x25  # BPF_JMP | BPF_JGT | BPF_K
 RETURN = 0x06  # BPF_RET | BPF_K
 # Places in struct seccomp_data.
@@ -41,8 +42,9 @@ PRIO_PROCESS = 0
 IOPRIO_WHO_PROCESS = 1
 # F_SETOWN, F_SETSIG, F_SETOWN_EX: a signal to others. F_SETLEASE: who opens the file has to wait.
 FCNTL_TO_OTHERS = (8, 10, 15, 1024)
-# TIOCSTI and TIOCLINUX type on a terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR make files unchangeable.
-IOCTL_REFUSED = (0x5412, 0x541C, 0x40086602, 0x401C5820)
+# TIOCSTI and TIOCLINUX type on a terminal; FS_IOC_SETFLAGS and FS_IOC_FSSETXATTR make files unchangeable; FIOSETOWN and
+# SIOCSPGRP are F_SETOWN of a socket.
+IOCTL_REFUSED = (0x5412, 0x541C, 0x40086602, 0x401C5820, 0x8901, 0x8902)
 
 # What nothing that learns or reads pictures needs, and what reaches into other processes or deep into the kernel.
 REFUSED = (
@@ -54,7 +56,9 @@ REFUSED = (
     # Other views of the file system, and ways to files past their paths.
     *("mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "move_mount", "open_tree", "open_tree_attr"),
     *("fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "open_by_handle_at", "name_to_handle_at"),
-    *("fanotify_init", "fanotify_mark", "quotactl", "quotactl_fd", "swapon", "swapoff", "acct"),
+    *("quotactl", "quotactl_fd", "swapon", "swapoff", "acct"),
+    # What tells of files as others use them: Landlock does not ask whose these are.
+    *("inotify_init", "inotify_init1", "inotify_add_watch", "fanotify_init", "fanotify_mark"),
     # What Landlock leaves to the owner of a file, wherever it lies.
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime", "utimes"),
     *("futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr"),
@@ -71,8 +75,9 @@ REFUSED = (
     *("execve", "execveat"),
 )
 FORKS = ("fork", "vfork")
-# Memory that no limit of a process counts: without a file, or as a file without a name.
+# Memory that no limit of a process counts: without a file, as a file without a name, or as a stack that grows.
 MAP_SHARED, MAP_ANONYMOUS, KINDS_OF_MAPS = 0x01, 0x20, 0x2F
+MAP_GROWSDOWN = 0x100
 UNCOUNTED_MEMORY = ("memfd_create", "memfd_secret")
 
 
@@ -122,12 +127,15 @@ class Filter:
         body.append((RETURN, 0, 0, ALLOW))
         self._code += [(EQUAL, 0, len(body), number), *body]
 
-    def refuse_if(self, name: str, test: Test) -> None:
-        """Refuse a call that passes the test."""
+    def refuse_if(self, name: str, *tests: Test) -> None:
+        """Refuse a call that passes one of the tests."""
         number = number_of(name)
         if number is None:
             return
-        body = [*test.code(), (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERRNO | errno.EPERM)]
+        body: list[Instruction] = []
+        for test in tests:
+            body += [*test.code(), (JUMP, 0, 0, 1), (RETURN, 0, 0, ERRNO | errno.EPERM)]
+        body.append((RETURN, 0, 0, ALLOW))
         self._code += [(EQUAL, 0, len(body), number), *body]
 
     def apply(self) -> None:
@@ -166,7 +174,8 @@ def filter_for(starts_processes: bool, counts_memory: bool) -> Filter:
     _refuse_network(made)
     _refuse_others(made)
     if counts_memory:
-        made.refuse_if("mmap", Test(3, (MAP_SHARED | MAP_ANONYMOUS,), KINDS_OF_MAPS))
+        shared = Test(3, (MAP_SHARED | MAP_ANONYMOUS,), KINDS_OF_MAPS)
+        made.refuse_if("mmap", shared, Test(3, (MAP_GROWSDOWN,), MAP_GROWSDOWN))
         for name in UNCOUNTED_MEMORY:
             made.refuse(name)
     # Its flags are in memory, where no filter sees them; C libraries take the older one instead.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.folder import JOB_ID
+from jobs.folder import job_holding
 from jobs.registry import JobKind
 from jobs.specs import GroupName, JobName, JobSpec, existing_file, existing_folder, is_there, required_if
 
@@ -46,12 +46,8 @@ class GenericImageDatasetSpec(JobSpec):
     )
 
     def parent_id(self, jobs_dir: Path) -> str | None:
-        """The dataset job in whose folder the training images lie, if they lie in one; or lay, before all jobs moved."""
-        images, jobs = Path(self.prebuilt_train_images).resolve(), jobs_dir.resolve()
-        if jobs in images.parents:
-            return images.relative_to(jobs).parts[0]
-        names = (parent.name for parent in images.parents)
-        return next((name for name in names if JOB_ID.fullmatch(name) and (jobs_dir / name).exists()), None)
+        """The dataset job in whose folder the training images lie, if they lie in one."""
+        return job_holding(Path(self.prebuilt_train_images), jobs_dir)
 
     @field_validator("prebuilt_train_images")
     @classmethod
@@ -86,6 +82,15 @@ def _database_folder(value: str, info: ValidationInfo) -> str:
     if context is not None and not is_there((path / "data.mdb").is_file):
         raise PydanticCustomError("path", "This folder is no LMDB: it has no file data.mdb.")
     return str(path)
+
+
+def label_range(made: dict[str, Any]) -> tuple[int, int] | None:
+    """The lowest and the highest label of a dataset, of which dataset.json says `made`; None where labels are no classes."""
+    counts = [split["distribution"] for split in made["splits"].values()]
+    if any(count is None for count in counts):
+        return None
+    labels = [int(label) for count in counts for label in count]
+    return (min(labels), max(labels)) if labels else None
 
 
 KIND = JobKind(

@@ -99,7 +99,8 @@ class GenericImageModelSpec(LearningRateSchedule, JobSpec):
         le=1_000_000,
         allow_inf_nan=False,
         title="Time limit (hours)",
-        description="Then it stops with a snapshot, and can be resumed. Blank: none.",
+        description="Its running time, over crashes and pauses. Then it stops with a snapshot; resumed, or trained "
+        "longer when done, it has as long again. Blank: none.",
     )
     val_interval: Epochs = Field(
         1, title="Validation interval (epochs)", description="How often the validation images are tried. 0: never."

@@ -1,14 +1,15 @@
 """What a pasted network must return, and the sentence for each way in which it does not."""
 
 import difflib
+import inspect
 import linecache
 import sys
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from jobs.containment.confinement import protections
 from jobs.errors import BadNetwork
 from jobs.models.generic_image import Framework
+from jobs.networks.hints import hint, hint_on_syntax
+from jobs.vision import import_torchvision
 
 LabelHook = Callable[[Tensor, Tensor], Any]
 LineOfModule = WeakKeyDictionary[nn.Module, int]
@@ -82,6 +85,21 @@ def label_itself(input: Tensor, label: Tensor) -> Tensor:
     return label
 
 
+class KeptByText(Protocol):
+    """What a text keeps outside of modules, where its language can be looked through."""
+
+    def take(self) -> dict[str, Any]:
+        """As plain values and tensors."""
+
+    def put_back(self, taken: dict[str, Any]) -> None: ...
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Within it the text may run, and leaves it as it was."""
+
+    def lost(self) -> list[str]:
+        """The names of what `take` cannot take, and the text alone does not make."""
+
+
 @dataclass(frozen=True)
 class Network:
     """What a pasted network returned, complete and of the right types. Keys and defaults are DIGITS's."""
@@ -99,6 +117,7 @@ class Network:
     framework: Framework = "pytorch"
     # The network as Torch prints it.
     printed: str | None = None
+    kept: KeptByText | None = None
 
     def line_of(self, module: nn.Module) -> int | None:
         return self.lines.get(module)
@@ -123,9 +142,28 @@ def build_network(text: str, params: NetworkParams, filename: str = "network.py"
                 "The text defines no function `network`. It must define `def network(params):` and return "
                 "the model and its loss from it."
             )
+        if not _takes(function, 1):
+            raise BadNetwork("`network` takes one argument: def network(params):", _first_line_of(function))
         with blame_text(filename):
             returned = function(params)
     return _validated(returned, filename, lines)
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments, as far as that can be known."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _first_line_of(function: Any) -> int | None:
+    return function.__code__.co_firstlineno if isinstance(function, types.FunctionType) else None
 
 
 def _run_text(text: str, params: NetworkParams, filename: str) -> dict[str, Any]:
@@ -138,9 +176,13 @@ def _run_text(text: str, params: NetworkParams, filename: str) -> dict[str, Any]
         code = compile(text, filename, "exec")
     except SyntaxError as error:
         where = f" on line {error.lineno}" if error.lineno else ""
-        raise BadNetwork(f"This is no Python{where}: {error.msg}.", error.lineno) from error
+        raise BadNetwork(
+            f"This is no Python{where}: {error.msg}.{hint_on_syntax(text, error.lineno)}", error.lineno
+        ) from error
     except (ValueError, MemoryError, RecursionError) as error:
         raise BadNetwork(f"Python cannot read this text: {error or type(error).__name__}.") from error
+    if "torchvision" in text:
+        import_torchvision()
     with blame_text(filename):
         exec(code, module.__dict__)  # noqa: S102  running the user's network is what this process is for
     return module.__dict__
@@ -167,14 +209,19 @@ def is_memory_fault(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def network_fault(error: BaseException, filename: str) -> BadNetwork:
+def network_fault(error: BaseException, filename: str, layer: str | None = None) -> BadNetwork:
+    """What the network's own code raised, in a sentence; `layer` is the name of the one that ran."""
     line = line_in_text(error, filename)
-    where = f" on line {line}" if line else ""
+    where = (f" on line {line}" if line else "") + (f" in {layer}" if layer else "")
     if isinstance(error, SystemExit):
-        return BadNetwork(f"The network ends the program{where}; it must return from its function instead.", line)
-    said = f": {first_line(error)}" if str(error).strip() else ""
-    hint = f". {CONTAINED}" if _was_refused(error) else ""
-    return BadNetwork(f"The network failed{where} with {type(error).__name__}{said}{hint}", line)
+        return BadNetwork(
+            f"The network ends the program{where}; it must return from its function instead.", line, layer
+        )
+    said = f": {first_line(error).rstrip('.')}" if str(error).strip() else ""
+    advice = CONTAINED if _was_refused(error) else hint(error, filename)
+    return BadNetwork(
+        f"The network failed{where} with {type(error).__name__}{said}{advice and f'. {advice}'}", line, layer
+    )
 
 
 def _was_refused(error: BaseException | None) -> bool:
@@ -265,6 +312,8 @@ def _check_model(key: str, value: Any) -> None:
         raise BadNetwork(f"The model is the class {value.__name__}. Make one of it: {value.__name__}(…).")
     if not isinstance(value, nn.Module):
         _refuse(key, value, "an nn.Module")
+    if any(type(module).__name__ == "OptimizedModule" for module in value.modules()):
+        raise BadNetwork("torch.compile does not work here: layers are watched while they learn. Leave it out.")
 
 
 def _check_loss(key: str, value: Any) -> None:
@@ -272,6 +321,8 @@ def _check_loss(key: str, value: Any) -> None:
         raise BadNetwork(f"The loss is the class {value.__name__}. Make one of it: nn.{value.__name__}().")
     if not callable(value):
         _refuse(key, value, "a loss such as nn.MSELoss(), or a function of output and target")
+    if not isinstance(value, nn.Module) and not _takes(value, 2):
+        raise BadNetwork("The loss takes two arguments: def loss(output, target):", _first_line_of(value))
 
 
 def _check_count(key: str, value: Any) -> None:
@@ -282,6 +333,8 @@ def _check_count(key: str, value: Any) -> None:
 def _check_hook(key: str, value: Any) -> None:
     if not callable(value):
         _refuse(key, value, "a function, such as lambda input, label: input")
+    if not _takes(value, 2):
+        raise BadNetwork("`label_hook` takes two arguments: lambda input, label: input.", _first_line_of(value))
 
 
 CHECKS: dict[str, Callable[[str, Any], None]] = {

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 
 class PrivatePipes:
-    """Requests and answers on the process's first stdin and stdout.
+    """Requests and answers on the process's first stdin and stdout. An answer carries the `id` of its request.
 
     From now on what anybody prints goes to stderr, and who reads stdin finds it empty, so that a network's own prints
     can not mix with the answers.
@@ -20,12 +20,15 @@ class PrivatePipes:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)
+        self._asked: int | None = None
 
     def requests(self) -> Iterator[dict[str, Any]]:
         """One request a line, until the server closes the pipe."""
         for line in self._requests:
-            yield json.loads(line)
+            request = json.loads(line)
+            self._asked = request.pop("id", None)
+            yield request
 
     def answer(self, value: dict[str, Any]) -> None:
-        self._answers.write(json.dumps(value, allow_nan=False, separators=(",", ":")) + "\n")
+        self._answers.write(json.dumps({"id": self._asked, **value}, allow_nan=False, separators=(",", ":")) + "\n")
         self._answers.flush()

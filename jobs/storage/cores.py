@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, wait
 from typing import Any, NoReturn, TypeVar
 
-from jobs.errors import EnvironmentFault, LayerscopeError
+from jobs.errors import LayerscopeError, ProcessKilled
 
 Chunk = TypeVar("Chunk")
 Answer = TypeVar("Answer")
@@ -18,18 +18,6 @@ Answer = TypeVar("Answer")
 # Enough that no core waits for the parent, few enough that answers do not fill the memory.
 CHUNKS_AHEAD = 3
 SECONDS_TO_STOP = 0.5
-
-
-class ChildKilled(EnvironmentFault):
-    """A process died at a chunk without a word; `signals` are those that may have ended it."""
-
-    def __init__(self, signals: set[int]) -> None:
-        names = ", ".join(sorted(signal.Signals(number).name for number in signals)) or "no signal known"
-        super().__init__(
-            f"A process that read images for this job was ended from outside ({names}). "
-            "Perhaps the machine ran out of memory: make room and clone the job."
-        )
-        self.signals = signals
 
 
 def available_cores() -> int:
@@ -42,7 +30,7 @@ def on_all_cores(
 ) -> Generator[Answer, None, None]:
     """`work` of every chunk, in the order of the chunks; what it raises is raised at its place in that order.
 
-    `check_stop` is called while there is something to wait for, and may raise. ChildKilled when a process died. Use it
+    `check_stop` is called while there is something to wait for, and may raise. ProcessKilled when a process died. Use it
     in a `with closing(…)`: an error of the caller's own then ends the processes at once.
 
     Each process has a pipe of its own. The standard library's pools share one among all, and wait for ever for the
@@ -116,7 +104,7 @@ class _Child:
         check_stop()
         self._process.join()
         status = self._process.exitcode or 0
-        raise ChildKilled({-status} if status < 0 else set()) from error
+        raise ProcessKilled({-status} if status < 0 else set()) from error
 
     def end(self) -> None:
         # Nobody wants its answer any more, and a chunk of large pictures may take long.

@@ -116,11 +116,6 @@ def array_datum(pixels: Pixels, label: int = 0, encoding: Encoding = "none") -> 
     return cast(bytes, datum.SerializeToString())
 
 
-def vector_datum(values: NDArray[np.float32]) -> bytes:
-    """A record of a label database: a vector."""
-    return cast(bytes, _Datum(channels=1, height=1, width=len(values), float_data=values.tolist()).SerializeToString())
-
-
 def stored_as(datum: Datum) -> Stored:
     """How the record keeps its values."""
     if datum.encoded:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.datasets.generic_image import GenericImageDatasetSpec
-from jobs.errors import BadDatabase, EnvironmentFault
+from jobs.errors import BadDatabase, EnvironmentFault, ProcessKilled
 from jobs.folder import JobFolder, write_json, write_whole
 from jobs.specs import ServerPaths
 from jobs.storage.arrays import new_array
-from jobs.storage.cores import ChildKilled, on_all_cores
+from jobs.storage.cores import on_all_cores
 from jobs.storage.database import Record, open_database
 from jobs.storage.datum import Stored, in_words, stored_as
 from jobs.storage.images import as_array, as_image, resized
@@ -218,7 +218,7 @@ def _decode_split(job: WorkerJob, split: Split, progress: Progress, force_same_s
             for answer in answers:
                 resized_count += answer.resized
                 progress.advance(answer.count)
-        except ChildKilled as error:
+        except ProcessKilled as error:
             raise _explained(error, split) from error
         distribution = None if split.labels else _distribution(labels_file)
     if resized_count:
@@ -236,7 +236,7 @@ def _decode_split(job: WorkerJob, split: Split, progress: Progress, force_same_s
     }
 
 
-def _explained(error: ChildKilled, split: Split) -> BadDatabase | ChildKilled:
+def _explained(error: ProcessKilled, split: Split) -> BadDatabase | ProcessKilled:
     """A crash while LMDB read its pages means that they are damaged."""
     if not error.signals & CRASHES:
         return error

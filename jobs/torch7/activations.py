@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jobs.torch7.module import BadArgument, TorchModule, lua_method, torch_class
+from jobs.torch7.sizes import as_lua
 
 
 class MaybeInPlace(TorchModule):
@@ -132,6 +133,20 @@ class HardTanh(MaybeInPlace, nn.Hardtanh):
         self.in_place = bool(in_place)
 
 
+@torch_class("ClippedReLU")
+class ClippedReLU(HardTanh):
+    """cudnn's: ReLU up to a ceiling."""
+
+    lua_fields = MaybeInPlace.lua_fields | {"ceiling": "max_val"}
+
+    def __init__(self, ceiling: float | None = None, in_place: bool = False) -> None:
+        if isinstance(ceiling, bool) or not isinstance(ceiling, int | float) or ceiling <= 0:
+            raise BadArgument(
+                f"{self.torch_name} got {as_lua(ceiling)}; it takes a ceiling above 0, as in {self.torch_name}(6)"
+            )
+        super().__init__(0, ceiling, in_place)
+
+
 @torch_class("Clamp")
 class Clamp(HardTanh):
     def __init__(self, minimum: float, maximum: float) -> None:
@@ -213,6 +228,12 @@ def softmax_dimension(name: str, input: Tensor) -> int:
     return 0 if input.dim() in (1, 3) else 1
 
 
+def volume_dimension(name: str, input: Tensor) -> int:
+    if input.dim() not in (4, 5):
+        raise ValueError(f"{name} takes four or five dimensions; the input has {input.dim()}")
+    return input.dim() - 4
+
+
 @torch_class("SoftMax")
 class SoftMax(TorchModule, nn.Softmax):
     def forward(self, input: Tensor) -> Tensor:
@@ -239,6 +260,22 @@ class SpatialSoftMax(SoftMax):
 @torch_class("SpatialLogSoftMax")
 class SpatialLogSoftMax(LogSoftMax):
     """LogSoftMax over the planes of an image."""
+
+
+@torch_class("VolumetricSoftMax")
+class VolumetricSoftMax(TorchModule, nn.Softmax):
+    """cudnn's, over the planes of a volume."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.softmax(input, volume_dimension(self.torch_name, input))
+
+
+@torch_class("VolumetricLogSoftMax")
+class VolumetricLogSoftMax(TorchModule, nn.LogSoftmax):
+    """cudnn's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.log_softmax(input, volume_dimension(self.torch_name, input))
 
 
 class _ReversedGradient(torch.autograd.Function):

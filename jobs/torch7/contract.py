@@ -1,5 +1,6 @@
 """What a network pasted as Lua must return: the contract of DIGITS's Torch7, given as the same `Network` as Python's."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ from jobs.networks.contract import LabelHook, LineOfModule, Network, NetworkPara
 from jobs.networks.names import layer_name
 from jobs.torch7.criteria import ClassNLLCriterion
 from jobs.torch7.history import History
+from jobs.torch7.kept import KeptInLua
 from jobs.torch7.module import Criterion, describe
 from jobs.torch7.own_class import tensors_of
 from jobs.torch7.runtime import SECONDS_TO_BUILD, Runtime
@@ -48,12 +50,14 @@ def _built(
     returned = runtime.call(function, _params(params))
     if lupa.lua_type(returned) != "table":
         raise BadNetwork(f"The function must return a table, and it returns {_kind(returned)}: {ADVICE}.")
+    _refuse_misspelt(returned)
     returned = {name: runtime.parts.raw(returned, name) for name in FIELDS}
     model = _model(runtime, returned["model"], load_weights, returned["fineTuneHook"])
     runtime.objects.complete(model)
+    loss = _loss(runtime, returned["loss"])
     return Network(
         model=model,
-        loss=_loss(runtime, returned["loss"]),
+        loss=loss,
         train_batch_size=_count(returned, "trainBatchSize", 16),
         validation_batch_size=_count(returned, "validationBatchSize", 16),
         label_hook=_label_hook(runtime, returned["labelHook"]),
@@ -62,7 +66,17 @@ def _built(
         lines=_lines(runtime),
         framework="torch",
         printed=describe(model),
+        kept=KeptInLua(runtime, returned, [part for part in (model, loss) if isinstance(part, nn.Module)]),
     )
+
+
+def _refuse_misspelt(returned: Any) -> None:
+    """What else is in the table DIGITS did not look at; a field that is nearly one of ours is a slip."""
+    in_small = {field.lower(): field for field in FIELDS}
+    for name in map(str, returned.keys()):
+        near = difflib.get_close_matches(name.lower(), in_small, n=1, cutoff=0.85)
+        if near and name not in FIELDS:
+            raise BadNetwork(f"The table has a field `{name}`, which nobody reads; is `{in_small[near[0]]}` meant?")
 
 
 def _params(params: NetworkParams) -> dict[str, Any]:

@@ -147,6 +147,16 @@ class SpatialCrossEntropyCriterion(SpatialClassNLLCriterion):
         return super().loss(functional.log_softmax(output, 1), target)
 
 
+@torch_class("VolumetricCrossEntropyCriterion")
+class VolumetricCrossEntropyCriterion(LikelihoodCriterion):
+    """cudnn's: one class for each place of a volume."""
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        refuse_other_dimensions(self.torch_name, output, "samples × classes × time × height × width", 5)
+        classes = classes_of(self.torch_name, output, target, (len(output), *output.shape[2:]))
+        return self.negative_log_likelihood(functional.log_softmax(output, 1), classes)
+
+
 @torch_class("MultiMarginCriterion")
 class MultiMarginCriterion(WeightingCriterion):
     lua_fields = WeightingCriterion.lua_fields | {"p": "p", "margin": "margin"}

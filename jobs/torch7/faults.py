@@ -1,6 +1,20 @@
 """Errors in Lua, in words and with their line."""
 
+import re
+
 from jobs.errors import BadNetwork
+
+# Where PyTorch tells a number that Lua counts from 1.
+COUNTED_FROM_ZERO = re.compile(
+    r"(?<=except in dimension )\d+|(?<=for tensor number )\d+|(?<=non-singleton dimension )\d+|(?<=for dimension )\d+"
+    r"|(?<=\bindex )\d+(?= is out of bounds)"
+)
+
+
+def counted_from_one(sentence: str) -> str:
+    """What PyTorch says of dimensions and places, as Lua counts them."""
+    said = COUNTED_FROM_ZERO.sub(lambda found: str(int(found[0]) + 1), sentence)
+    return said.replace("index out of range in self", "an index is larger than the dimension that it is for")
 
 
 class LuaFault(Exception):

@@ -31,46 +31,47 @@ FAMILIES = (
 for _family in FAMILIES:
     import_module(f"jobs.torch7.{_family}")
 
-# Classes of Torch7's nn, dpnn and nnx that networks may name.
-NAMES_OF_TORCH = frozenset(
+# Classes of Torch7's nn, cudnn, dpnn and nnx that networks may name, and that are not here.
+MISSING = frozenset(
     """
-    Abs AbsCriterion Add AddConstant BCECriterion BatchNormalization Bilinear BinaryStochastic Bottle CAdd
-    CAddTable CAddTensorTable CAveTable CDivTable CMaxTable CMinTable CMul CMulTable CReLU CSubTable Clamp
-    ClassHierarchicalNLLCriterion ClassNLLCriterion ClassSimplexCriterion ClearModules Collapse Concat
-    ConcatTable Constant Container Contiguous Convert Copy Cosine CosineDistance CosineEmbeddingCriterion
-    CrossEntropyCriterion Decorator DepthConcat DistKLDivCriterion DistanceRatioCriterion DontCast DotProduct
-    Dropout ELU ErrorHandling Euclidean Exp FlattenTable GPU GRU GatedLinearUnit GradientReversal HardShrink
-    HardSigmoid HardTanh HingeEmbeddingCriterion Identity Inception Index IndexLinear InferReshape Jacobian
-    Kmeans L1Cost L1HingeEmbeddingCriterion L1Penalty LSTM LayerNormalization LeakyReLU Linear LinearWeightNorm
-    Log LogSigmoid LogSoftMax LookupTable MM MSECriterion MV MapTable MarginCriterion MarginRankingCriterion
-    MaskZero MaskedSelect Max Maxout Mean Min MixtureTable ModelParallel Module ModuleCriterion Mul MulConstant
-    MultiCriterion MultiLabelMarginCriterion MultiLabelSoftMarginCriterion MultiMarginCriterion NaN Narrow
-    NarrowTable Normalize OneHot PReLU Padding PairwiseDistance Parallel ParallelCriterion ParallelTable
-    PartialLinear PixelShuffle PixelSort Power PrintSize Profile RReLU ReLU ReLU6 Recurrent Replicate Reshape
-    ReverseTable Select SelectTable Sequencer Sequential Serial SharedParallelTable Sigmoid SmoothL1Criterion
-    SoftMarginCriterion SoftMax SoftMin SoftPlus SoftShrink SoftSign SparseJacobian SparseLinear
-    SpatialAdaptiveAveragePooling SpatialAdaptiveMaxPooling SpatialAutoCropMSECriterion SpatialAveragePooling
-    SpatialBatchNormalization SpatialBinaryConvolution SpatialBinaryLogisticRegression SpatialClassNLLCriterion
-    SpatialContrastiveNormalization SpatialConvolution SpatialConvolutionLocal SpatialConvolutionMM
-    SpatialConvolutionMap SpatialCrossMapLRN SpatialDepthWiseConvolution SpatialDilatedConvolution
-    SpatialDilatedMaxPooling SpatialDivisiveNormalization SpatialDropout SpatialFractionalMaxPooling
-    SpatialFullConvolution SpatialFullConvolutionMap SpatialGlimpse SpatialLPPooling SpatialLogSoftMax
-    SpatialMaxPooling SpatialMaxUnpooling SpatialReflectionPadding SpatialReplicationPadding SpatialSoftMax
-    SpatialSubSampling SpatialSubtractiveNormalization SpatialUniformCrop SpatialUpSamplingBilinear
-    SpatialUpSamplingNearest SpatialZeroPadding SplitTable Sqrt Square Squeeze StochasticGradient Sum TanH Tanh
-    TanhShrink TemporalConvolution TemporalDynamicKMaxPooling TemporalMaxPooling TemporalRowConvolution
-    TemporalSubSampling Threshold TotalDropout Transpose Unsqueeze UpSamplingNearest VariationalDropout View
-    VolumetricAveragePooling VolumetricBatchNormalization VolumetricConvolution VolumetricDilatedConvolution
-    VolumetricDilatedMaxPooling VolumetricDropout VolumetricFractionalMaxPooling VolumetricFullConvolution
-    VolumetricMaxPooling VolumetricMaxUnpooling VolumetricReplicationPadding WeightNorm WeightedEuclidean
-    WeightedMSECriterion WhiteNoise ZeroGrad ZipTable ZipTableOneToMany
-    """.split()  # noqa: SIM905  a list of two hundred names reads better so
+    ArgMax BatchCentering BinaryLogisticRegression BinaryStochastic ClassHierarchicalNLLCriterion ClearModules Clip
+    Convert DontCast ErrorHandling FeatureLPPooling FireModule HardSigmoid Inception Kmeans Maxout ModuleCriterion
+    NaN PCAColorTransform PixelSort SimpleColorTransform SpatialBinaryConvolution SpatialBinaryLogisticRegression
+    SpatialFeatNormalization SpatialGlimpse SpatialRegionDropout SpatialUniformCrop TemporalGlimpse TotalDropout
+    VariationalDropout WeightedMSECriterion
+    """.split()  # noqa: SIM905  a list of names reads better so
 )
+
+# Why classes of Torch7 are not here, and what does instead.
+REASONS: dict[str, str] = {
+    "AbstractRecurrent AbstractSequencer BGRU BLSTM BiSequencer BiSequencerLM FastLSTM GRU Grid2DLSTM LSTM "
+    "LookupTableMaskZero MaskZero MaskZeroCriterion Mufuru NormStabilizer RNN RNNReLU RNNTanh Recurrence Recurrent "
+    "RecurrentAttention Recursor Repeater RepeaterCriterion SeqBRNN SeqGRU SeqLSTM SeqLSTMP SeqReverseSequence Sequencer "
+    "SequencerCriterion TrimZero": "is recurrent, and the package rnn is not here; a network in Python has PyTorch's nn.LSTM, "
+    "nn.GRU and nn.RNN",
+    "IndexLinear SparseLinear": "takes lists of places and values, and a network here gets images; nn.Linear does the same "
+    "with all values",
+    "BinaryClassReward CategoricalEntropy Reinforce ReinforceBernoulli ReinforceCategorical ReinforceGamma "
+    "ReinforceNormal VRClassReward": "learns from rewards, and a training here has targets alone",
+    "Jacobian SparseJacobian StochasticGradient": "trains or tests a network by itself, which the form does here",
+    "ModelParallel SharedParallelTable": "spreads a network over several GPUs, and one runs all of it here",
+    "Bigrams Dictionary LSRC NCECriterion NCEModule SoftMaxForest SoftMaxTree TreeNLLCriterion": "is for very many words; "
+    "nn.Linear with nn.LogSoftMax computes all classes",
+    "WeightNorm": "wraps layers of any kind; nn.LinearWeightNorm is there for linear ones",
+    "LinearNoBias": "is nn.Linear(inputs, outputs, false)",
+    "InferReshape": "is nn.View with -1 for the side to find",
+    "PrintSize Profile": "only prints; the job's page shows every layer's shape",
+    "TanH": "is nn.Tanh",
+    "UpSamplingNearest": "is nn.SpatialUpSamplingNearest",
+}
+REASON_OF = {name: reason for names, reason in REASONS.items() for name in names.split()}
 
 
 def why_missing(name: str) -> str | None:
     """The sentence for a class of Torch7 that is not here. None for a name that Torch7 does not have either."""
-    if name not in NAMES_OF_TORCH or name in ("Module", "Container", "Criterion"):
+    if name in REASON_OF:
+        return f"nn.{name} is not here: it {REASON_OF[name]}"
+    if name not in MISSING:
         return None
     near = difflib.get_close_matches(name, CLASSES, n=1, cutoff=0.0)[0]
     return f"nn.{name} is not supported yet; the nearest that is: nn.{near}"

@@ -104,7 +104,13 @@ class LuaModule(ComputedInLua, nn.Module):
         self.gives_table = isinstance(answer, list)
         outputs = tensors_of(answer)
         if not outputs:
-            raise BadNetwork(f"{runtime.parts.typename(self._object)}:updateOutput returns no tensor.")
+            name = runtime.parts.typename(self._object)
+            line = self.lines_of_output[0] if self.lines_of_output else None
+            raise BadNetwork(
+                f"{f'line {line}: ' if line else ''}{name}:updateOutput returns no tensor; it is written as "
+                f"function {name}:updateOutput(input) … return self.output end.",
+                line,
+            )
         # What it keeps in self.output is its own, and is written anew in the next step.
         return [output.clone() for output in outputs]
 

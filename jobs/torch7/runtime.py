@@ -1,6 +1,5 @@
 """Lua 5.1 for pasted networks: a world without files, programs and time without end."""
 
-import difflib
 import inspect
 import re
 import time
@@ -14,21 +13,24 @@ import lupa.lua51 as lupa
 from torch import Tensor, nn
 
 from jobs.errors import BadNetwork
-from jobs.torch7.faults import LuaFault, split_line
+from jobs.torch7.bits import BitCommands
+from jobs.torch7.faults import LuaFault, counted_from_one, split_line
 from jobs.torch7.gradients import Gradients
 from jobs.torch7.history import History
-from jobs.torch7.module import CLASSES
 from jobs.torch7.module_commands import ModuleCommands
 from jobs.torch7.objects import Objects
 from jobs.torch7.outputs import Outputs
 from jobs.torch7.passes import Passes
 from jobs.torch7.sharing import SharedWeights
+from jobs.torch7.slips import advice_on_classes, advice_on_name, advice_on_syntax
 from jobs.torch7.tensor_commands import TensorCommands
-from jobs.torch7.tensors import TENSOR_METHODS, TORCH_FUNCTIONS
 from jobs.torch7.values import Values
 
-PRELUDE = Path(__file__).with_name("prelude.lua")
-# The prelude's own limit comes first; what leaps over that in one step ends here.
+# Torch7's world inside of Lua, each part after those that it needs.
+LUA = Path(__file__).with_name("lua")
+PARTS = ("border", "tensors", "classes", "module", "nn", "nn_utils", "nngraph", "torch", "world", "cudnn", "packages",
+         "text", "parts", "luajit", "kept")  # fmt: skip
+# The limit in border.lua comes first; what leaps over that in one step ends here.
 MOST_LUA_BYTES = 2**30
 SECONDS_TO_BUILD = 50.0
 SECONDS_OF_A_CALL = 50.0
@@ -37,7 +39,6 @@ LONGEST_LINE_SAID = 10_000
 FOR_LUA = "lua_"
 # What Python puts before a sentence about missing arguments: a function's name of ours.
 WRONG_COUNT = re.compile(r"^(?:[\w.]*<lambda>|[\w.<>]+)\(\) (?=missing \d|takes )")
-CALLED_NIL = re.compile(r"attempt to call (field|method) '(\w+)' \(a nil value\)")
 # layer.output, but not the output that a class of the text's own keeps itself.
 ASKS_FOR_OUTPUT = re.compile(r"""(?<!\bself)\.output\b|\[\s*["']output["']\s*\]""")
 
@@ -57,9 +58,18 @@ class Runtime(Values):
         self.history = history
         self.lines: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
         self.shared = SharedWeights()
+        self._text = ""
         self.asks_for_outputs = False
         self.objects, self.gradients, self.outputs = Objects(self), Gradients(self), Outputs(self)
-        rooms = (self, self.gradients, self.outputs, TensorCommands(self), ModuleCommands(self), Passes(self))
+        rooms = (
+            self,
+            self.gradients,
+            self.outputs,
+            TensorCommands(self),
+            ModuleCommands(self),
+            Passes(self),
+            BitCommands(),
+        )
         self._commands = {
             name.removeprefix(FOR_LUA): method
             for room in rooms
@@ -74,8 +84,10 @@ class Runtime(Values):
             max_memory=MOST_LUA_BYTES,
         )
         super().__init__(lua, self.objects.module_of)
-        prelude = lua.eval("function(source, python) return assert(loadstring(source, '=prelude'))(python) end")
-        self.parts = prelude(PRELUDE.read_text(), self._answer)
+        run_ours = lua.eval("function(name, source, ...) return assert(loadstring(source, '=' .. name))(...) end")
+        self.parts = lua.table()
+        for name in PARTS:
+            run_ours(name, (LUA / f"{name}.lua").read_text(), self.parts, self._answer)
 
     # Texts and calls
 
@@ -101,11 +113,12 @@ class Runtime(Values):
         """Run a text and give what it returns. BadNetwork, with the line, when that fails."""
         if text.startswith("\x1b"):
             raise BadNetwork("This is compiled Lua, and only text can be run. Paste the text of the network.", 1)
+        self._text = text
         self.asks_for_outputs = ASKS_FOR_OUTPUT.search(text) is not None
         found, chunk = self.parts.load_text(text)
         if not found:
             message, line = split_line(str(chunk[1]))
-            raise LuaFault(message, line).as_bad_network()
+            raise LuaFault(message + advice_on_syntax(text, line), line).as_bad_network()
         return self.call(chunk, seconds=SECONDS_TO_BUILD)
 
     def call(self, function: Any, *arguments: Any, seconds: float = SECONDS_OF_A_CALL) -> Any:
@@ -133,26 +146,11 @@ class Runtime(Values):
             # An alarm or an interrupt struck in a call of Python's.
             raise described[1]
         message, line = split_line(str(described[1]))
-        return LuaFault(message + self._meant(message), line or described[2])
+        line = line or described[2]
+        advice = advice_on_classes(message, self._text, line) or advice_on_name(message, self.parts.methods_of_modules)
+        return LuaFault(message + advice, line)
 
-    def _meant(self, message: str) -> str:
-        """What a name that there is not was meant to be."""
-        found = CALLED_NIL.search(message)
-        if found is None:
-            return ""
-        kind, wrong = found.groups()
-        if kind == "field":
-            names = {name: f"nn.{name}" for name in CLASSES} | {name: f"torch.{name}" for name in TORCH_FUNCTIONS}
-        else:
-            methods = [*TENSOR_METHODS, *self.parts.methods_of_modules()]
-            methods += [name for known in CLASSES.values() for name in known.lua_methods()]
-            names = {name: f":{name}" for name in methods}
-        # Capitals are the most common slip of all.
-        in_small = {name.lower(): meant for name, meant in names.items()}
-        near = difflib.get_close_matches(wrong.lower(), in_small, n=1, cutoff=0.75)
-        return f"; is {in_small[near[0]]} meant?" if near else ""
-
-    # What the prelude asks for
+    # What Lua asks for
 
     def _answer(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         """The one function that Lua can call: true and results, or false and a sentence."""
@@ -169,7 +167,7 @@ class Runtime(Values):
             RuntimeError,
             lupa.LuaError,
         ) as error:
-            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            said = counted_from_one(str(error).strip().partition("\n")[0]) or type(error).__name__
             called = f"{arguments[0]}: " if name in ("tensor_method", "torch_function") else ""
             return False, WRONG_COUNT.sub(called, said)
         return (True, *result) if isinstance(result, tuple) else (True, result)

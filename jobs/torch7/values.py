@@ -39,7 +39,7 @@ class TensorHandle(Handle):
 class Values:
     """Turns what comes from one side into what the other one has for it. `module_of` makes modules of objects of nn."""
 
-    # What the prelude gives Python of its own functions.
+    # What Lua gives Python of our functions there.
     parts: Any
 
     def __init__(self, lua: lupa.LuaRuntime, module_of: Callable[[Any], nn.Module]) -> None:

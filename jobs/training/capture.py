@@ -3,14 +3,13 @@
 import math
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from jobs.errors import UserError
 from jobs.layers import LayerRow, Weights, layer_rows, weight_rows
@@ -20,6 +19,7 @@ from jobs.pictures import Colormap, Pen, pixels_of_mosaics
 from jobs.showing import Pass, pass_through, show
 from jobs.training.data import Preparation, free_memory
 from jobs.training.diagnosis import State, diagnose
+from jobs.training.outside import ModulesState
 from jobs.training.pinned import PinnedImage
 from jobs.training.probes import Probes, UnitRanges, dead_units, is_constant
 from jobs.training.step import Precision
@@ -90,7 +90,8 @@ class Camera:
         """The network's state after so many steps; BadNetwork when the image does not pass through it."""
         model = self._network.model
         timer = DeviceTimer(self._beside)
-        with in_evaluation(model, self._device), self._precision():
+        kept = self._network.kept
+        with kept.unchanged() if kept else nullcontext(), in_evaluation(model, self._device), self._precision():
             passed = pass_through(self._network, self._prepare(pinned.as_batch().to(self._device)))
             ranges = self._probes.measure(model, passed.calls)
         weights = {call.module: _copied(call.module, step) for call in passed.calls}
@@ -130,9 +131,9 @@ def _gradient_norm(parameter: nn.Parameter) -> Tensor | None:
 def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Evaluation mode; then modes, attributes, buffers and the state of every generator are put back.
 
-    What a network changes inside of lists and other objects stays changed.
+    What a network in Python changes inside of objects of its own classes, or of very large structures, stays changed.
     """
-    before = ModelState(model)
+    before = ModulesState(model)
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
@@ -144,41 +145,6 @@ def in_evaluation(model: nn.Module, device: torch.device) -> Iterator[None]:
             finally:
                 random.setstate(of_python)
                 np.random.set_state(of_numpy)
-
-
-class ModelState:
-    """The attributes of a model's modules and the values of its buffers, as they were at one moment."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._attributes = [(module, dict(vars(module))) for module in model.modules()]
-        self._tensors = [
-            (value, value.detach().clone())
-            for _, values in self._attributes
-            for value in values.values()
-            if isinstance(value, Tensor) and not is_lazy(value)
-        ]
-        self._buffers = [
-            (module, name, buffer, buffer.detach().clone())
-            for module in model.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None and not is_lazy(buffer)
-        ]
-
-    def put_back(self) -> None:
-        try:
-            # By the model's own way first, which may do more than set a flag.
-            self._model.train(self._attributes[0][1]["training"])
-        finally:
-            for module, before in self._attributes:
-                vars(module).clear()
-                vars(module).update(before)
-            with torch.no_grad():
-                for tensor, kept in self._tensors:
-                    tensor.copy_(kept)
-                for module, name, buffer, kept in self._buffers:
-                    buffer.copy_(kept)
-                    module._buffers[name] = buffer
 
 
 def draw_capture(

@@ -94,7 +94,9 @@ def save_snapshot(
     # Through memory: torch reports a full disk as an error of its own making, and the file's own write does not.
     serialised = io.BytesIO()
     torch.save(content, serialised)
-    write_snapshot(file, serialised.getvalue(), position.step, validation_loss, within_epoch.training_loss)
+    write_snapshot(
+        file, serialised.getvalue(), position.step, validation_loss, within_epoch.training_loss, position.epochs_done
+    )
 
 
 def load_snapshot(folder: JobFolder, epoch: int, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from jobs.errors import DISK_FULL, LayerscopeError, StopRequested, TrainingDiverged, UserError, is_disk_full
+from jobs.errors import LayerscopeError, StopRequested, TrainingDiverged, UserError, disk_fault
 from jobs.folder import JobFolder
 from jobs.networks.contract import Network, is_memory_fault
 from jobs.training.capture import Camera, Capture, draw_capture
@@ -242,8 +242,8 @@ class Frames:
 def _reason(error: BaseException) -> str:
     if isinstance(error, LayerscopeError):
         return str(error)
-    if is_disk_full(error):
-        return DISK_FULL
+    if fault := disk_fault(error):
+        return fault.sentence
     if is_memory_fault(error):
         return "There is not enough memory for it."
     if isinstance(error, OSError):

@@ -1,10 +1,8 @@
 """One training, top to bottom: open the dataset, build the network, go through the epochs, keep snapshots."""
 
-import math
 import os
 import platform
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from torch.optim import Optimizer
 
 from jobs.building import NetworkReport, build_and_check
 from jobs.containment.limits import GIB, memory_limit
+from jobs.datasets.generic_image import label_range
 from jobs.errors import BadNetwork, EnvironmentFault, StopRequested, UserError
 from jobs.events import in_words
 from jobs.folder import JobFolder
@@ -37,6 +36,7 @@ from jobs.training.data import (
 )
 from jobs.training.frames import Frames
 from jobs.training.keeping import SnapshotKeeper
+from jobs.training.outside import NetworkState
 from jobs.training.plan import Plan, read_extensions
 from jobs.training.reporting import TrainingReport
 from jobs.training.resuming import Beginning, find_beginning, restore, tell
@@ -55,7 +55,6 @@ class Training:
     spec: GenericImageModelSpec
     plan: Plan
     keeper: SnapshotKeeper
-    stop_at: float
     seed: int
     device: torch.device
     network: Network
@@ -72,14 +71,13 @@ class Training:
 def train(job: WorkerJob) -> None:
     """Do a generic image model job."""
     spec = cast(GenericImageModelSpec, job.spec)
-    stop_at = time.monotonic() + 3600 * (spec.time_limit or math.inf)
     device = choose_device(spec.select_gpu)
     use_processors(device, spec.allow_tf32, repeats=spec.random_seed is not None)
     dataset_folder = job.sibling(spec.dataset)
     dataset = read_dataset(dataset_folder)
     with advice_on_memory():
         beginning = find_beginning(job, device)
-        seed = choose_seed(job, spec.random_seed if beginning.seed is None else beginning.seed)
+        seed = choose_seed(job, spec.random_seed) if beginning.seed is None else beginning.seed
         seed_random(seed)
         # Of a network that goes on, weights come from its snapshot alone.
         pretrained = partial(take_pretrained_weights, job, spec) if beginning.snapshot is None else None
@@ -91,9 +89,14 @@ def train(job: WorkerJob) -> None:
             device=device,
             framework=spec.framework,
             load_weights=pretrained,
+            images_are_centred=spec.use_mean != "none",
+            label_range=label_range(dataset),
         )
-        training = prepare_training(job, spec, beginning, stop_at, seed, device, network, dataset_folder, dataset)
+        training = prepare_training(job, spec, beginning, seed, device, network, dataset_folder, dataset)
         announce(training, report)
+        if not job.is_taken_up:
+            for sentence in report.advice:
+                warn(job, sentence)
         position = first_position(training)
         if job.is_taken_up:
             tell(job, beginning, position)
@@ -150,13 +153,19 @@ def read_dataset(folder: JobFolder) -> dict[str, Any]:
 def choose_seed(job: WorkerJob, wanted: int | None) -> int:
     """The seed of the form, or one by chance, which is said so that the training can be repeated."""
     seed = secrets.randbelow(2**32) if wanted is None else wanted
-    say(job, f"Random seed: {seed}.")
+    if wanted is None or not job.is_taken_up:
+        say(job, f"Random seed: {seed}.")
     return seed
 
 
 def say(job: WorkerJob, text: str) -> None:
     print(text)
     job.events.write("message", level="info", text=text)
+
+
+def warn(job: WorkerJob, text: str) -> None:
+    print(text)
+    job.events.write("message", level="warning", text=text)
 
 
 def take_pretrained_weights(job: WorkerJob, spec: GenericImageModelSpec, model: nn.Module) -> None:
@@ -170,7 +179,6 @@ def prepare_training(
     job: WorkerJob,
     spec: GenericImageModelSpec,
     beginning: Beginning,
-    stop_at: float,
     seed: int,
     device: torch.device,
     network: Network,
@@ -190,7 +198,6 @@ def prepare_training(
         spec=spec,
         plan=plan,
         keeper=SnapshotKeeper(job, spec, network, optimizer, seed),
-        stop_at=stop_at,
         seed=seed,
         device=device,
         network=network,
@@ -214,7 +221,8 @@ def choose_step(
         return CapturedStep(step, batch_size, device, partial(say, job)) if captures else step
     if spec.random_seed is not None or "OMP_NUM_THREADS" in os.environ:
         # Sums come out a little different with each number of threads: a training that is to repeat keeps to one.
-        say(job, f"Threads: {torch.get_num_threads()} of {cores()} cores.")
+        if not job.is_taken_up:
+            say(job, f"Threads: {torch.get_num_threads()} of {cores()} cores.")
         return step
     return TimedStep(step, ThreadChoice(candidates(cores())))
 
@@ -286,11 +294,12 @@ def first_position(training: Training) -> Position:
 
 
 def tell_of_extension(training: Training, position: Position) -> None:
-    """Say it where a training that had ended begins with epochs that were added."""
+    """Say it where a training that had ended goes on to epochs that were added."""
     steps = position.steps_per_epoch
     for extension, begin in zip(training.plan.extensions, training.plan.ends, strict=False):
-        if position.step == begin * steps:
-            rate = training.plan.learning_rate(position.step, steps)
+        # A snapshot that is older than its end may be all that is good.
+        if position.step <= begin * steps:
+            rate = training.plan.learning_rate(begin * steps, steps)
             more = "1 epoch more" if extension.epochs == 1 else f"{extension.epochs:,} epochs more"
             say(training.job, f"It trains {more}, at the learning rate {rate:g}.")
 
@@ -323,14 +332,7 @@ def go_through_epochs(training: Training, frames: Frames, position: Position) ->
             position = replace(position, step=position.step + 1)
         frames.end_of_epoch(position)
         validates, keeps = plan.at_end(epoch)
-        before = random_state()
-        try:
-            validation_loss = validate(training, position) if validates else None
-        except StopRequested:
-            # It will be done again, from its first batch.
-            set_random_state(before)
-            keeper.keep_epoch(position, within_epoch(report, position, is_over=False))
-            raise
+        validation_loss = validate_or_put_back(training, report, position) if validates else None
         if keeps:
             keeper.keep_epoch(position, within_epoch(report, position), validation_loss)
 
@@ -375,25 +377,30 @@ def step_fault(training: Training, error: BaseException, where: str) -> BadNetwo
     return BadNetwork(f"{str(fault).rstrip('.')} (in {where}).", fault.line)
 
 
-def check_stop(training: Training) -> None:
-    """Raise StopRequested when the training is to stop."""
-    training.job.check_stop()
-    if time.monotonic() >= training.stop_at:
-        hours = training.spec.time_limit
-        raise StopRequested(
-            f"It reached its time limit of {hours:g} {'hour' if hours == 1 else 'hours'}. "
-            "Resume lets it go on from there for as long again."
-        )
-
-
 def stop_if_asked(training: Training, report: TrainingReport, position: Position, random: torch.Generator) -> None:
     """Between two steps: keep what was learnt, then stop."""
     try:
-        check_stop(training)
+        training.job.check_stop()
     except StopRequested:
         report.finish()
         training.keeper.keep_stopped(position, within_epoch(report, position, random))
         raise
+
+
+def validate_or_put_back(training: Training, report: TrainingReport, position: Position) -> float | None:
+    """The mean loss; what was learnt before is kept where a stop is asked for."""
+    # Gone when this is done: they may hold what the last step computed.
+    random_before, before = random_state(), NetworkState(training.network)
+    try:
+        loss = validate(training, position)
+    except StopRequested:
+        # It will be done again, from its first batch.
+        set_random_state(random_before)
+        before.put_back()
+        training.keeper.keep_epoch(position, within_epoch(report, position, is_over=False))
+        raise
+    before.put_back_computed()
+    return loss
 
 
 def validate(training: Training, position: Position) -> float | None:
@@ -405,7 +412,7 @@ def validate(training: Training, position: Position) -> float | None:
     network.model.eval()
     with torch.no_grad():
         for raw_images, labels in data.batches(torch.arange(len(data)), training.val_batch_size):
-            check_stop(training)
+            training.job.check_stop()
             images = training.prepare(raw_images)
             try:
                 with training.precision():

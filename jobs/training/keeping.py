@@ -5,13 +5,30 @@ from collections.abc import Callable
 
 from torch.optim import Optimizer
 
-from jobs.models.generic_image import GenericImageModelSpec, LearningRateSchedule
+from jobs.models.generic_image import Framework, GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.contract import Network
 from jobs.training.checkpoints import Position, WithinEpoch, save_snapshot
-from jobs.training.outside import OutsideWatch
+from jobs.training.outside_watch import OutsideWatch
 from jobs.training.resuming import tell_of_snapshot
-from jobs.training.snapshot_files import SnapshotFile, newest_step, of_epoch, passing, superfluous
+from jobs.training.snapshot_files import SnapshotFile, name_of_snapshot, newest_step, of_epoch, passing, superfluous
 from jobs.worker import WorkerJob
+
+# What a text does with what no snapshot holds, and what helps.
+OUTSIDE: dict[Framework, tuple[str, str]] = {
+    "pytorch": (
+        "changes {} while it trains, outside of its modules, where no snapshot holds it",
+        "Keep it in an attribute of a module instead.",
+    ),
+    "torch": (
+        "makes {} while it trains, which no snapshot holds",
+        "Make functions and modules when the network is made, and keep what changes as numbers, strings and small tensors.",
+    ),
+}
+IN_ATTRIBUTES = (
+    "changes {} while it trains, which is of a kind that no snapshot holds",
+    "Keep what changes in attributes that are numbers, strings, tensors, arrays of NumPy, generators of random numbers, or "
+    "lists, tuples, sets and dictionaries of these and of nothing else.",
+)
 
 
 class SnapshotKeeper:
@@ -77,19 +94,21 @@ class SnapshotKeeper:
             )
 
         self._warn_of_what_is_outside()
-        self._job.when_there_is_room(save, f"the {snapshot.name}")
+        self._job.when_the_disk_takes_it(save, f"the {name_of_snapshot(position.epochs_done)}")
         self._due_at = self._clock() + self._interval
 
     def _warn_of_what_is_outside(self) -> None:
-        if not (names := self._outside.changed()):
-            return
-        text = (
-            f"The network's text changes {', '.join(names)} while it trains, outside of its modules, where no snapshot "
-            "holds it: when the training is interrupted it goes on with what the text begins with. Keep it as an attribute "
-            "of a module instead."
-        )
-        print(text)
-        self._job.events.write("message", level="warning", text=text)
+        changed = self._outside.changed()
+        told = ((changed.variables, OUTSIDE[self._spec.framework]), (changed.attributes, IN_ATTRIBUTES))
+        for names, (what, instead) in told:
+            if not names:
+                continue
+            text = (
+                f"The network's text {what.format(', '.join(names))}: when the training is interrupted it goes on with what "
+                f"the text begins with. {instead}"
+            )
+            print(text)
+            self._job.events.write("message", level="warning", text=text)
 
     def _remove_superfluous(self) -> None:
         doomed = superfluous(self._job.folder, self._spec.keep_snapshots, self._spec.keep_last)

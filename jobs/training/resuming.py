@@ -8,11 +8,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from jobs.errors import UserError
-from jobs.folder import JobFolder
 from jobs.networks.contract import Network
 from jobs.training.checkpoints import Point, Position, load_file, set_random_state
 from jobs.training.outside import set_attributes
-from jobs.training.snapshot_files import SnapshotFile, newest_good_snapshot
+from jobs.training.snapshot_files import SnapshotFile, epochs_in_words, newest_good_snapshot, remove_half_snapshots
 from jobs.worker import WorkerJob
 
 
@@ -61,23 +60,19 @@ class Beginning:
 
 def find_beginning(job: WorkerJob, device: torch.device) -> Beginning:
     """The newest good snapshot that an earlier worker left. Those that are damaged are said, and set aside."""
-    _remove_half_snapshots(job.folder)
+    gone = remove_half_snapshots(job.folder)
     newest = newest_good_snapshot(job.folder)
     for damaged, sentence in newest.damaged.items():
         aside = damaged.set_aside().relative_to(job.folder.path)
         text = f"{sentence} The training goes on without it; it is kept as {aside}."
         print(text)
         job.events.write("message", level="warning", text=text)
-    if of_epochs := [damaged.epoch for damaged in newest.damaged if damaged.step is None]:
-        job.events.write("snapshots_removed", epochs=of_epochs)
+    gone += [damaged.epoch for damaged in newest.damaged if damaged.step is None]
+    if gone:
+        job.events.write("snapshots_removed", epochs=gone)
     if newest.snapshot is None:
         return Beginning()
     return Beginning(load_file(newest.snapshot, device), newest.snapshot)
-
-
-def _remove_half_snapshots(folder: JobFolder) -> None:
-    for path in folder.snapshots.glob(".*.tmp"):
-        path.unlink()
 
 
 def restore(beginning: Beginning, network: Network, optimizer: Optimizer, position: Position) -> None:
@@ -109,9 +104,9 @@ def restore(beginning: Beginning, network: Network, optimizer: Optimizer, positi
 
 
 def tell_of_snapshot(job: WorkerJob, snapshot: SnapshotFile, position: Position) -> None:
-    """Say that there is a snapshot of an epoch, which can be tested."""
+    """Say that there is a snapshot that can be tested. `epoch` is its number, and it was taken after `epochs_done`."""
     file = str(snapshot.path.relative_to(job.folder.path))
-    job.events.write("snapshot", epoch=snapshot.epoch, step=position.step, file=file)
+    job.events.write("snapshot", epoch=snapshot.epoch, epochs_done=position.epochs_done, step=position.step, file=file)
 
 
 def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
@@ -127,7 +122,8 @@ def tell(job: WorkerJob, beginning: Beginning, position: Position) -> None:
         if beginning.file.step is None:
             # The worker before may have died before it could tell of it.
             tell_of_snapshot(job, beginning.file, position)
-        text = f"Taken up again after step {position.step:,}, from the {beginning.file.name}."
+        epochs = f"{epochs_in_words(position.epochs_done)} {'epoch' if position.epochs_done == 1 else 'epochs'}"
+        text = f"Taken up again after step {position.step:,}, {epochs}, from the {beginning.file.name}."
     level = "warning" if job.ending_before else "info"
     text = f"{job.ending_before} {text}".strip()
     print(text)

@@ -4,25 +4,32 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 
 from jobs.errors import UserError
-from jobs.folder import JobFolder, sync_folder, write_json, write_whole
+from jobs.folder import JobFolder, publish, sync_folder, write_json, write_whole
 from jobs.models.generic_image import KeepSnapshots
+from jobs.plain_files import open_plain
 
 # So many are kept always: when the newest is damaged, the training goes on from the one before.
 FEWEST = 2
 # What pasted code has put in a manifest's place must not fill the server's memory.
 LARGEST_MANIFEST_BYTES = 10_000
+# What the list of jobs can hold.
+LARGEST_STEP = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a snapshot's file has to be, and how good its network was; a loss that is unknown or no finite number is None."""
+    """What a snapshot's file has to be, and how good its network was; a loss that is unknown or no finite number is None.
+
+    `epoch` is that in which it was taken, or at whose end, and `epochs_done` how many were done: 10 and 9.5 in the midst
+    of the tenth. Older snapshots do not say the latter.
+    """
 
     epoch: int
     step: int
@@ -30,6 +37,12 @@ class Manifest:
     sha256: str
     validation_loss: float | None = None
     training_loss: float | None = None
+    epochs_done: float | None = None
+
+    @property
+    def taken_after(self) -> float:
+        """How many epochs were done."""
+        return self.epoch if self.epochs_done is None else self.epochs_done
 
     def matches(self, file: BufferedReader) -> bool:
         """Reads the file to its end."""
@@ -46,7 +59,11 @@ class SnapshotFile:
 
     @property
     def name(self) -> str:
-        return f"snapshot of {f'epoch {self.epoch}' if self.step is None else f'step {self.step:,}'}"
+        """What a person calls it. Reads the manifest of one that may have been taken in the midst of its epoch."""
+        if self.step is not None:
+            return f"snapshot of step {self.step:,}"
+        manifest = self.manifest()
+        return name_of_snapshot(manifest.taken_after if manifest else self.epoch)
 
     @property
     def manifest_path(self) -> Path:
@@ -56,24 +73,25 @@ class SnapshotFile:
     def manifest(self) -> Manifest | None:
         """None for one that is not there or that is damaged."""
         try:
-            with self.manifest_path.open("rb") as file:
+            with open_plain(self.manifest_path) as file:
                 values = json.loads(file.read(LARGEST_MANIFEST_BYTES))
             manifest = Manifest(
                 int(values["epoch"]),
                 int(values["step"]),
                 int(values["size"]),
                 str(values["sha256"]),
-                _loss(values.get("validation_loss")),
-                _loss(values.get("training_loss")),
+                _finite(values.get("validation_loss")),
+                _finite(values.get("training_loss")),
+                _finite(values.get("epochs_done")),
             )
         except (OSError, ValueError, OverflowError, RecursionError, KeyError, TypeError, AttributeError):
             return None
-        return manifest if manifest.epoch == self.epoch else None
+        return manifest if manifest.epoch == self.epoch and 0 <= manifest.step <= LARGEST_STEP else None
 
     def fault_on_disk(self) -> str | None:
         """The same, of what lies on the disk now, whatever that is."""
         try:
-            with self.path.open("rb") as file:
+            with open_plain(self.path) as file:
                 return self.fault(file)
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
@@ -108,6 +126,20 @@ class NewestGood:
     damaged: dict[SnapshotFile, str]
 
 
+def epochs_in_words(epochs: float) -> str:
+    """So many digits that nobody takes it for a whole number where it is none."""
+    if epochs == int(epochs):
+        return str(int(epochs))
+    texts = (f"{epochs:.{digits}f}" for digits in range(1, 7))
+    return next((text for text in texts if float(text) % 1), f"{epochs:.6f}")
+
+
+def name_of_snapshot(epochs_done: float) -> str:
+    """What a person calls the snapshot that was taken after so many epochs."""
+    words = epochs_in_words(epochs_done)
+    return f"snapshot of epoch {words}" if epochs_done == int(epochs_done) else f"snapshot after {words} epochs"
+
+
 def of_epoch(folder: JobFolder, epoch: int) -> SnapshotFile:
     return SnapshotFile(folder.snapshot(epoch), epoch)
 
@@ -125,6 +157,7 @@ def snapshot_files(folder: JobFolder) -> list[SnapshotFile]:
             found.append(SnapshotFile(path, int(epoch), int(step)))
     # There may be thousands: a manifest is read only where the epoch alone does not tell.
     shared = {snapshot.epoch for snapshot in found if snapshot.step is not None}
+    # Of two of one step that of the epoch comes first: its validation may be done, too.
     return sorted(found, key=lambda snapshot: (-snapshot.epoch, -_step(snapshot) if snapshot.epoch in shared else 0))
 
 
@@ -135,18 +168,52 @@ def _step(snapshot: SnapshotFile) -> float:
 
 
 def write_snapshot(snapshot: SnapshotFile, content: bytes, step: int, validation_loss: float | None = None,
-                   training_loss: float | None = None) -> None:  # fmt: skip
-    """Write the file, then its manifest.
+                   training_loss: float | None = None, epochs_done: float | None = None) -> None:  # fmt: skip
+    """Write the file, then its manifest. An earlier one of the same epoch stays, as a passing one.
 
     A crash between the two leaves a file that does not match, and the training goes on from the one before.
     """
     if not snapshot.path.parent.exists():
         snapshot.path.parent.mkdir()
         sync_folder(snapshot.path.parent.parent)
-    write_whole(snapshot.path, content)
+    write_whole(snapshot.path, content, lambda: _make_way(snapshot))
+    # What is not finished has no manifest, neither that of the one before.
+    snapshot.manifest_path.unlink(missing_ok=True)
     digest = hashlib.sha256(content).hexdigest()
-    losses = (_loss(validation_loss), _loss(training_loss))
-    write_json(snapshot.manifest_path, asdict(Manifest(snapshot.epoch, step, len(content), digest, *losses)))
+    losses = (_finite(validation_loss), _finite(training_loss))
+    manifest = Manifest(snapshot.epoch, step, len(content), digest, *losses, epochs_done)
+    write_json(snapshot.manifest_path, asdict(manifest))
+
+
+def _make_way(snapshot: SnapshotFile) -> None:
+    """Give a good snapshot of this epoch that is there already, as a pause leaves it, the name of a passing one: until the
+    new one has its manifest there is no better one to go on from."""
+    manifest = snapshot.manifest()
+    # Read to its end: where a disk failed and this is tried again, the new one may lie beside the manifest of the old one.
+    if snapshot.step is not None or manifest is None or snapshot.fault_on_disk():
+        return
+    kept = passing(JobFolder(snapshot.path.parents[1]), snapshot.epoch, manifest.step)
+    # Its manifest first: the file is whole, and is to be so under its new name from the first moment.
+    write_json(kept.manifest_path, asdict(manifest))
+    publish(snapshot.path, kept.path)
+
+
+def _size(snapshot: SnapshotFile) -> int | None:
+    with suppress(FileNotFoundError):
+        return snapshot.path.stat().st_size
+    return None
+
+
+def remove_half_snapshots(folder: JobFolder) -> list[int]:
+    """Remove what a worker left that died while it wrote; the epochs whose snapshot had made way for one that did not come."""
+    for path in folder.snapshots.glob(".*.tmp"):
+        path.unlink()
+    manifests = [*folder.snapshots.glob("snapshot_*.json"), *folder.snapshots.glob("passing_*.json")]
+    alone = [path for path in manifests if path.is_file() and not path.with_suffix(".pt").exists()]
+    for path in alone:
+        path.unlink()
+    epochs = (path.stem.removeprefix("snapshot_") for path in alone)
+    return sorted(int(epoch) for epoch in epochs if epoch.isdecimal())
 
 
 @contextmanager
@@ -156,7 +223,7 @@ def open_snapshot(snapshot: SnapshotFile) -> Iterator[BufferedReader]:
     Without a manifest it is open all the same: an older Layerscope wrote none. No training goes on from that.
     """
     has_manifest = snapshot.manifest_path.exists()
-    with snapshot.path.open("rb") as file:
+    with open_plain(snapshot.path) as file:
         if has_manifest and (fault := snapshot.fault(file)):
             raise UserError(f"The {snapshot.name} cannot be read ({fault}). Choose another one.")
         file.seek(0)
@@ -172,6 +239,15 @@ def newest_good_snapshot(folder: JobFolder) -> NewestGood:
             return NewestGood(snapshot, damaged)
         damaged[snapshot] = f"The {snapshot.name} is damaged: {fault}."
     return NewestGood(None, damaged)
+
+
+def newest_whole(folder: JobFolder) -> Manifest | None:
+    """The newest snapshot that has a manifest and the size that this says. Costs little."""
+    for snapshot in snapshot_files(folder):
+        manifest = snapshot.manifest()
+        if manifest and _size(snapshot) == manifest.size:
+            return manifest
+    return None
 
 
 def newest_step(folder: JobFolder) -> int:
@@ -203,5 +279,5 @@ def _rank(manifest: Manifest) -> tuple[bool, float, int]:
     return not validated, math.inf if loss is None else loss, manifest.step
 
 
-def _loss(value: float | None) -> float | None:
+def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None

@@ -1,11 +1,11 @@
 /* Selecting jobs, and doing something to all of them at once. */
 
-import { confirmed, h, role, setText } from "./dom.js";
+import { deletionConfirmed } from "./deletion.js";
+import { allow, confirmed, h, role, setText, showSentences } from "./dom.js";
 import { count } from "./format.js";
 import { get, send } from "./requests.js";
 
 const NAMES_SHOWN = 7;
-const FAULTS_SHOWN = 5;
 // So many at once that a person sees it go on.
 const AT_ONCE = 50;
 
@@ -56,22 +56,35 @@ export function mountBulk(el, state, load) {
     if (!action) return;
     const section = event.target.closest("[data-table]");
     const picked = state.picked[section.dataset.table];
-    if (!(await confirmBulk(el, action, [...picked.values()]))) return;
     const buttons = section.querySelectorAll("[data-role=bulk] button");
-    for (const button of buttons) button.disabled = true;
-    const faults = await actOnAll(action, picked, (done, all) => {
+    const allowAll = (on) => buttons.forEach((button) => allow(button, on));
+    allowAll(false);
+    let agreed = [];
+    try {
+      agreed = await confirmBulk(el, action, picked);
+    } catch (problem) {
+      if (problem.status === undefined) throw problem; // ours: a bug must be seen
+      showFaults(role(el, "error"), [problem.message]);
+    }
+    if (!agreed.length) {
+      allowAll(true);
+      return;
+    }
+    const faults = await actOnAll(action, agreed, picked, (done, all) => {
       setText(role(section, "selected"), `${action === "delete" ? "Deleting" : "Aborting"}… ${count(done)} of ${count(all)}`);
     });
-    for (const button of buttons) button.disabled = false;
+    allowAll(true);
     showFaults(role(el, "error"), faults);
     await load();
+    // The button that was pressed is gone with the selection.
+    if (document.activeElement === document.body) role(section, "pick-page").focus();
   });
 }
 
 /** Answers what could not be done, in sentences. What was done is selected no more. */
-async function actOnAll(action, picked, told) {
+async function actOnAll(action, agreed, picked, told) {
   // The newest first: ids begin with their time, and models go before the datasets that they read.
-  const ids = [...picked.keys()].sort().reverse();
+  const ids = agreed.sort().reverse();
   const faults = [];
   for (let done = 0; done < ids.length; done += AT_ONCE) {
     told(done, ids.length);
@@ -89,19 +102,19 @@ async function actOnAll(action, picked, told) {
 }
 
 function showFaults(error, faults) {
-  error.hidden = faults.length === 0;
-  const more = faults.length - FAULTS_SHOWN;
-  error.replaceChildren(...faults.slice(0, FAULTS_SHOWN).map((fault) => h("p", null, fault)), more > 0 ? h("p", null, `And ${count(more)} more.`) : "");
+  showSentences(error, faults);
   if (faults.length) error.scrollIntoView({ block: "nearest" });
 }
 
-function confirmBulk(el, action, names) {
-  const dialog = role(el, "confirm");
+/** Answers the ids of those jobs with which it is to be done. */
+async function confirmBulk(el, action, picked) {
+  const dialog = role(el, `confirm-${action}`);
+  const names = [...picked.values()];
   const what = `${count(names.length)} job${names.length === 1 ? "" : "s"}`;
   const more = names.length - NAMES_SHOWN;
   setText(role(dialog, "confirm-title"), action === "delete" ? `Delete ${what}?` : `Abort ${what}?`);
-  setText(role(dialog, "confirm-text"), action === "delete" ? "Their folders and everything in them go for good." : "They stop after the step they are at. Trainings can be resumed later, datasets cannot.");
   role(dialog, "confirm-names").replaceChildren(...names.slice(0, NAMES_SHOWN).map((name) => h("li", null, name)), more > 0 ? h("li", { class: "more" }, `and ${count(more)} more`) : "");
-  setText(role(dialog, "confirm-yes"), action === "delete" ? "Delete" : "Abort");
-  return confirmed(dialog);
+  const ids = [...picked.keys()];
+  if (action === "delete") return deletionConfirmed(dialog, ids);
+  return (await confirmed(dialog)) ? ids : [];
 }

@@ -1,5 +1,7 @@
 /* Elements from data. Text is always text, never HTML. */
 
+import { count } from "./format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(node, attributes, children) {
@@ -66,17 +68,38 @@ export function debounced(work, milliseconds) {
   };
 }
 
+/** Lets a button be pressed or not. It is not `disabled`, which would take the focus from who works with the keyboard. */
+export function allow(button, on) {
+  if (on) button.removeAttribute("aria-disabled");
+  else button.setAttribute("aria-disabled", "true");
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.('button[aria-disabled="true"]')) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
+
 /** Says on a button that its work goes on, and keeps it from being pressed again. The answer puts it back as it was. */
 export function busy(button, words) {
   const before = [...button.childNodes];
   button.replaceChildren(words);
-  button.disabled = true;
+  allow(button, false);
   button.setAttribute("aria-busy", "true");
   return () => {
     button.replaceChildren(...before);
-    button.disabled = false;
+    allow(button, true);
     button.removeAttribute("aria-busy");
   };
+}
+
+const SENTENCES_SHOWN = 5;
+
+/** Shows sentences, of many the first ones, in an element that is hidden without any. */
+export function showSentences(el, sentences) {
+  const more = sentences.length - SENTENCES_SHOWN;
+  el.hidden = sentences.length === 0;
+  el.replaceChildren(...sentences.slice(0, SENTENCES_SHOWN).map((sentence) => h("p", null, sentence)), more > 0 ? h("p", null, `And ${count(more)} more.`) : "");
 }
 
 /** Opens a <dialog> and answers whether the person said yes. */

@@ -25,6 +25,13 @@ export function numbers(values) {
 /** A place in the training, in epochs; before the end of the first, its first two digits. */
 export const epochPlace = (epoch) => (epoch > 0 && epoch < 1 ? String(Number(epoch.toPrecision(2))) : epoch.toFixed(epoch < 100 ? 1 : 0));
 
+/** Epochs that are done, with so many digits that nobody takes it for a whole number where it is none. */
+export function epochsDone(epochs) {
+  if (Number.isInteger(epochs)) return String(epochs);
+  const texts = [1, 2, 3, 4, 5, 6].map((digits) => epochs.toFixed(digits));
+  return texts.find((text) => Number(text) % 1 !== 0) ?? texts.at(-1);
+}
+
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
   const whole = Math.max(0, Math.round(seconds));

@@ -1,6 +1,7 @@
 /* Rename, hide, abort, pause, resume, train longer and delete a job; edit its notes. */
 
-import { busy, confirmed, role, setText } from "./dom.js";
+import { deletionConfirmed } from "./deletion.js";
+import { allow, busy, confirmed, role, setText } from "./dom.js";
 import { WITH_END } from "./job_status.js";
 import { get, send } from "./requests.js";
 
@@ -83,20 +84,20 @@ export function mount(el) {
     attempt(() => send("POST", `/jobs/${jobId}/train-longer`, new FormData(asked.querySelector("form")))).finally(done);
   });
   const remove = el.querySelector('[data-action="delete"]');
-  remove.addEventListener("click", async () => {
-    if (!(await confirmed(role(el, "confirm-delete")))) return;
+  remove.addEventListener("click", () => attempt(async () => {
+    allow(remove, false);
+    const agreed = await deletionConfirmed(role(el, "confirm-delete"), [jobId]).finally(() => allow(remove, true));
+    if (!agreed.length) return;
     const done = busy(remove, "Deleting…");
-    attempt(async () => {
-      try {
-        if (el.closest("[data-running]").dataset.running === "true") await stop(jobId);
-        await send("DELETE", `/jobs/${jobId}`);
-      } catch (problem) {
-        done();
-        throw problem;
-      }
-      location.assign("/");
-    });
-  });
+    try {
+      if (el.closest("[data-running]").dataset.running === "true") await stop(jobId);
+      await send("DELETE", `/jobs/${jobId}`);
+    } catch (problem) {
+      done();
+      throw problem;
+    }
+    location.assign("/");
+  }));
 }
 
 /**

@@ -1,6 +1,6 @@
 /* The rows of one table of jobs, and what stands around them: counts, order, pages, selection. */
 
-import { h, role, setText, svg } from "./dom.js";
+import { allow, h, role, setText, svg } from "./dom.js";
 import { count, duration, interval, moment, number } from "./format.js";
 
 function sparkline(losses) {
@@ -20,20 +20,22 @@ const cells = {
   title: (row) => h("td", { class: "minor" }, row.title),
   progress: (row) => h("td", null, h("div", { class: "progress-cell" }, h("progress", { max: 100, value: row.progress ?? 0, "aria-label": `Progress of ${row.name}` }), h("span", { class: "number" }, `${Math.floor(row.progress ?? 0)} %`))),
   loss: (row, key) => h("td", { class: "number" }, number(row[key])),
-  curve: (row) => h("td", null, sparkline(row.sparkline)),
+  curve: (row) => h("td", { class: "curve" }, sparkline(row.sparkline)),
   seconds: (row, key) => h("td", { class: "number" }, duration(row[key])),
   refs: (row) => h("td", { class: "number" }, count(row.refs ?? 0)),
   submitted: (row) => h("td", null, h("time", { datetime: new Date(row.submitted * 1000).toISOString() }, moment(row.submitted))),
 };
 
 const COLUMNS = {
-  running: (row) => [cells.name(row), cells.title(row), cells.status(row), cells.progress(row), h("td", { class: "number" }, h("div", { class: "loss-cell" }, sparkline(row.sparkline), h("span", null, number(row["loss (train) last"])))), h("td", { class: "number" }, interval(row.seconds_left)), cells.submitted(row)],
+  running: (row) => [cells.name(row), cells.title(row), cells.status(row), cells.progress(row), h("td", { class: "number" }, h("div", { class: "loss-cell" }, sparkline(row.sparkline), h("span", null, number(row["loss (train) last"])))), h("td", { class: "number" }, interval(row.remark ? null : row.seconds_left)), cells.submitted(row)],
   models: (row) => [cells.name(row), cells.status(row), cells.loss(row, "loss (train) last"), cells.loss(row, "loss (val) last"), cells.curve(row), cells.seconds(row, "elapsed"), cells.submitted(row)],
   datasets: (row) => [cells.name(row), cells.title(row), cells.status(row), cells.refs(row), cells.seconds(row, "elapsed"), cells.submitted(row)],
 };
 
-function tableRow(name, row, picked) {
-  return h("tr", { "data-job-id": row.id, class: picked ? "picked" : null }, h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": `Select ${row.name}`, checked: picked, disabled: !row.may_change, title: row.may_change ? null : `Only ${row.username ? `${row.username} and admins` : "admins"} may change it`, "data-role": "pick" })), COLUMNS[name](row));
+function tableRow(name, row, picked, heads) {
+  const columns = COLUMNS[name](row);
+  columns.forEach((cell, index) => (cell.dataset.label = heads[index])); // for where there is no room for a head
+  return h("tr", { "data-job-id": row.id, class: picked ? "picked" : null }, h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": `Select ${row.name}`, checked: picked, disabled: !row.may_change, title: row.may_change ? null : `Only ${row.username ? `${row.username} and admins` : "admins"} may change it`, "data-role": "pick" })), columns);
 }
 
 /** Puts the rows in place; a row that looks as before keeps its element, and so its focus. */
@@ -57,7 +59,8 @@ function place(body, fresh) {
 export function showTable(section, name, table, picked) {
   section.hidden = name === "running" && table.total === 0;
   setText(role(section, "count"), table.matching === table.total ? count(table.total) : `${count(table.matching)} of ${count(table.total)}`);
-  place(role(section, "rows"), table.rows.map((row) => tableRow(name, row, picked.has(row.id))));
+  const heads = [...section.querySelectorAll("thead th:not(.pick)")].map((head) => head.textContent);
+  place(role(section, "rows"), table.rows.map((row) => tableRow(name, row, picked.has(row.id), heads)));
   const nothing = role(section, "nothing");
   nothing.hidden = table.rows.length > 0;
   setText(nothing, table.total ? "No job here matches the filter." : `No ${name} yet.`);
@@ -72,9 +75,8 @@ export function showTable(section, name, table, picked) {
 function showPages(section, table) {
   role(section, "pages").hidden = table.pages === 1;
   setText(role(section, "range"), `${count(table.first)}–${count(table.first + table.rows.length - 1)} of ${count(table.matching)}`);
-  // Not `disabled`, which would take the focus away from who pages with the keyboard.
-  section.querySelector('[data-page="previous"]').setAttribute("aria-disabled", table.page === 1);
-  section.querySelector('[data-page="next"]').setAttribute("aria-disabled", table.page === table.pages);
+  allow(section.querySelector('[data-page="previous"]'), table.page > 1);
+  allow(section.querySelector('[data-page="next"]'), table.page < table.pages);
 }
 
 function showSelection(section, name, table, picked) {

@@ -9,13 +9,21 @@ const POLL = 2000;
 const IN_THE_CURVE = "train,validation";
 const PASSING = "progress,usage";
 
+const LAST_TOLD = "What you see is the last that this page was told.";
+const GONE = {
+  deleted: `This job was deleted. ${LAST_TOLD}`,
+  private: `This job is private now: only its owner can see it. ${LAST_TOLD}`,
+};
+
 /**
- * Calls `onEvents(events)` with all events from the first on, and `onStatus(status)` when the job's status changed.
+ * Calls `onEvent(event)` with each event from the first on, `afterEvents()` after the last of those that came together, and
+ * `onStatus(status)` when the job's status changed: {gone: a sentence} once there is no such job any more, for anybody or
+ * for whoever looks.
  * The offset says what was applied; a socket message that does not continue at it makes us fetch the gap.
  * `loadCurve()` fetches the curve before, thinned, and answers the byte up to which it has told: events before that
- * come without its points, and `onEvents` gets true for them: what they say of the curve is told already.
+ * come without its points, and `onEvent` gets true for them: what they say of the curve is told already.
  */
-export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
+export function followJob(jobId, { onEvent, afterEvents, onStatus, loadCurve = null }) {
   const socket = connect();
   let offset = 0;
   let seam = loadCurve ? null : 0;
@@ -26,8 +34,27 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
   let retry = null;
 
   function takeStatus(status) {
+    if (gone) return; // what was asked before may be answered after
     running = status.running;
     onStatus(status);
+  }
+
+  function end(sentence) {
+    if (gone) return;
+    gone = true;
+    onStatus({ gone: sentence });
+  }
+
+  function applyAll(events, isInCurve) {
+    for (const event of events) {
+      try {
+        onEvent(event, isInCurve);
+      } catch (error) {
+        // A strange one, which pasted code may have written, must not hide those after it.
+        console.error("This event cannot be shown:", event, error);
+      }
+    }
+    afterEvents();
   }
 
   function askLater() {
@@ -53,13 +80,12 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
         // The machine lost power, and the events their end: what the page shows may never have been.
         if (answer.next < offset) return location.reload();
         offset = answer.next;
-        if (answer.events.length) onEvents(answer.events, early !== "");
+        if (answer.events.length) applyAll(answer.events, early !== "");
       } while (answer.more || askAgain);
       takeStatus(answer.status);
     } catch (error) {
       if (error.status === undefined) throw error; // ours: a bug must be seen
-      gone = error.status === 404;
-      if (gone) onStatus({ deleted: true });
+      if (error.status === 404) end(error.message);
       else askLater(); // whatever else tells of news may have come and gone meanwhile
     } finally {
       fetching = false;
@@ -77,7 +103,7 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
       return;
     }
     offset = message.next;
-    onEvents(message.events, false);
+    applyAll(message.events, false);
   });
   socket.on("job update", (message) => {
     if (message.job_id !== jobId) return;
@@ -86,9 +112,8 @@ export function followJob(jobId, { onEvents, onStatus, loadCurve = null }) {
       takeStatus(message);
       // The last events may have come in one breath with the status, or been lost: ask once.
       if (!message.running) catchUp();
-    } else if (message.update === "deleted") {
-      gone = true;
-      onStatus({ deleted: true });
+    } else if (message.update in GONE) {
+      end(GONE[message.update]);
     }
   });
   document.addEventListener("visibilitychange", () => {

@@ -119,6 +119,8 @@ export function liveLayers(page) {
 
   return {
     add(event) {
+      // Pasted code may have written what is no frame, and the way through all of them must not end there.
+      if (![event.frame, event.epoch, event.step].every(Number.isFinite)) throw new TypeError("this is no frame");
       if (awaited && imageName(event.image) === imageName(awaited)) awaited = null;
       showAwaited();
       frames.add(event);

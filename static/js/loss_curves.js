@@ -3,7 +3,7 @@
 import { lineChart } from "./chart.js";
 import { pngOf, saveAs, svgPicture } from "./chart_picture.js";
 import { aligned, curvePoints, placeOf } from "./curve_points.js";
-import { debounced, h, oncePerFrame, remember, remembered, role, setText, svg, throttled } from "./dom.js";
+import { allow, debounced, h, oncePerFrame, remember, remembered, role, setText, svg, throttled } from "./dom.js";
 import { count, epochPlace, number } from "./format.js";
 import { get } from "./requests.js";
 
@@ -122,8 +122,7 @@ export function lossCurves(page) {
   function showZoom() {
     const { x, y } = state.zoom;
     el.dataset.zoom = x ? x.map((end) => Number(end.toPrecision(6))).join(" ") : "";
-    role(el, "reset").disabled = !x && !y;
-    role(el, "zoom-out").disabled = !x && !y;
+    for (const name of ["reset", "zoom-out"]) allow(role(el, name), Boolean(x || y));
   }
 
   /** Look at `factor` times as much, around the cursor or the middle. */

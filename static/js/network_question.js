@@ -1,6 +1,6 @@
 /* A button of the model form that asks the server about the network in the editor, and the panel for its answer. */
 
-import { h, setText } from "./dom.js";
+import { allow, h, setText } from "./dom.js";
 import { send } from "./requests.js";
 
 const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean", "solver_type", "pretrained_model"];
@@ -43,7 +43,7 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
   async function ask() {
     const framework = editor.framework();
     const isShown = () => editor.framework() === framework;
-    button.disabled = true;
+    allow(button, false);
     editor.clearError();
     const cancelled = new AbortController();
     const asked = fieldsOf(form);
@@ -74,7 +74,7 @@ export function mountNetworkQuestion(form, editor, { button, panel, url, waiting
       cancel = null;
       wait.end();
       panel.scrollIntoView({ block: "nearest" });
-      button.disabled = false;
+      allow(button, true);
       if (cancelled.signal.aborted && isShown()) button.focus();
     }
   }

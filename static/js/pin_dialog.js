@@ -1,6 +1,6 @@
 /* The dialog in which a person picks the image that a training shows: from the dataset, or one of their own. */
 
-import { h, role, setText } from "./dom.js";
+import { allow, h, role, setText } from "./dom.js";
 import { mountDrop } from "./drop.js";
 import { count } from "./format.js";
 import { get, request, send } from "./requests.js";
@@ -61,8 +61,8 @@ export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
     pageField.max = pages;
     pageField.value = page + 1;
     setText(role(dialog, "pages"), count(pages));
-    role(dialog, "previous-page").disabled = page === 0;
-    role(dialog, "next-page").disabled = page === pages - 1;
+    allow(role(dialog, "previous-page"), page > 0);
+    allow(role(dialog, "next-page"), page < pages - 1);
   });
 
   function showSplit(name) {

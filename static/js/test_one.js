@@ -99,13 +99,18 @@ function stillWaits(tab) {
   }
 }
 
-/** A snapshot became ready: first in the list, and chosen if the first of the list was. */
-export function addSnapshot(el, epoch) {
+/**
+ * A snapshot became ready: first in the list, and chosen if the first of the list was. `words` say after how many epochs
+ * it was taken.
+ */
+export function addSnapshot(el, epoch, words) {
   const select = role(el, "snapshots");
-  if ([...select.options].some((option) => Number(option.value) === epoch)) return;
+  const label = `Epoch #${words}`;
+  const known = [...select.options].find((option) => Number(option.value) === epoch);
+  if (known) return setText(known, label);
   const newestChosen = select.selectedIndex <= 0;
   const before = [...select.options].find((option) => Number(option.value) < epoch) ?? null;
-  select.insertBefore(h("option", { value: epoch }, `Epoch #${epoch}`), before);
+  select.insertBefore(h("option", { value: epoch }, label), before);
   if (newestChosen) select.selectedIndex = 0;
   role(el, "no-snapshots").hidden = true;
   for (const control of [select, role(el, "submit")]) control.disabled = false;

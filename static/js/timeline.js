@@ -1,6 +1,6 @@
 /* The way through the frames of a training: a slider, steps, play, and keys. It knows which frame is wanted, and draws none. */
 
-import { oncePerFrame, role, setText } from "./dom.js";
+import { allow, oncePerFrame, role, setText } from "./dom.js";
 import { count } from "./format.js";
 
 const PLAY = { interval: 250, calm: 2000 };
@@ -42,9 +42,9 @@ export function timeline(el, onMove) {
     const { epoch, step } = frames[place];
     slider.setAttribute("aria-valuetext", `epoch ${epoch.toFixed(1)}, step ${step}, frame ${place + 1} of ${frames.length}`);
     setText(role(el, "place"), `Epoch ${epoch.toFixed(1)} · step ${count(step)} · frame ${place + 1} of ${frames.length}`);
-    role(el, "previous").disabled = place === 0;
-    role(el, "next").disabled = place === frames.length - 1;
-    play.disabled = frames.length < 2;
+    allow(role(el, "previous"), place > 0);
+    allow(role(el, "next"), place < frames.length - 1);
+    allow(play, frames.length > 1);
     follow.setAttribute("aria-pressed", String(isFollowing()));
   });
 

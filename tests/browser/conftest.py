@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from tests.conftest import RunningServer, end_jobs, save_digits, start_server
 
@@ -15,6 +15,9 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+# Where a test does not say how soon something is promised. Two test files at a time share the cores with trainings.
+MOST_MILLISECONDS = 30_000
+expect.set_options(timeout=MOST_MILLISECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +32,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(MOST_MILLISECONDS)
     yield context
     context.close()
 
@@ -43,7 +46,8 @@ def page(context: BrowserContext) -> Page:
         raise AssertionError(f"A script failed: {error}")
 
     def on_console(message: ConsoleMessage) -> None:
-        assert "Content Security Policy" not in message.text, message.text
+        for fault in ("Content Security Policy", "This event cannot be shown"):
+            assert fault not in message.text, message.text
 
     page.on("pageerror", on_error)
     page.on("console", on_console)
@@ -100,6 +104,14 @@ def dataset(shared: RunningServer, digits: Path) -> str:
 def generic(shared: RunningServer, dataset: str) -> str:
     """A generic dataset of it, which models can read."""
     return make_generic(shared, dataset)
+
+
+def stays_inside(page: Page, dialog: Locator) -> None:
+    """Fails where Tab leads from an open dialog to what lies under it."""
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        inside = "dialog => dialog.contains(document.activeElement) || document.activeElement === document.body"
+        assert dialog.evaluate(inside), "Tab leaves the dialog"
 
 
 def post(server: RunningServer, path: str, fields: dict[str, str | int]) -> str:

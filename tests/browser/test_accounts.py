@@ -73,6 +73,16 @@ def test_a_day_with_an_account(house: RunningServer, page: Page, browser: Browse
     expect(other.get_by_text("It is bob’s: only bob and admins may change it.")).to_be_visible()
     expect(other.get_by_role("button", name="Delete job")).to_be_hidden()
     keep_picture(other, "of-another")
+
+    lists = elsewhere.new_page()
+    lists.goto(house.url)
+    expect(lists.get_by_role("link", name="My own")).to_be_visible()
+    page.get_by_role("checkbox", name="Private").press("Space")
+    expect(other.get_by_role("alert")).to_contain_text("This job is private now: only its owner can see it.")
+    expect(other.get_by_role("link", name="Clone job")).to_be_hidden()
+    keep_picture(other, "private-now")
+    expect(lists.get_by_role("link", name="My own")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden()
     accounts.set_password(LONG_NAME, PASSWORD)
     expect(other.get_by_text("You are not logged in any more.")).to_be_visible()
     elsewhere.close()
@@ -88,13 +98,16 @@ def test_a_token_from_the_page_works_once_it_is_made_until_it_is_revoked(house: 
     page.goto(f"{house.url}/account")
     log_in(page, "ada")
     page.get_by_label("What is the next one for?").fill("nightly runs")
-    page.get_by_role("button", name="Make a token").click()
+    page.keyboard.press("Enter")
     token = page.locator('[data-role="token"] code').first.inner_text()
     bearer = {"Authorization": f"Bearer {token}"}
     programs = page.context.browser.new_context(extra_http_headers=bearer)  # type: ignore[union-attr]
     assert programs.request.get(f"{house.url}/index.json").status == 200
     keep_picture(page, "token")
-    page.get_by_role("button", name="Revoke the token for nightly runs").click()
+    page.set_viewport_size({"width": 390, "height": 800})
+    inside = "all => all.every((table) => table.scrollWidth <= table.clientWidth)"
+    assert page.locator(".table-scroll").evaluate_all(inside), "nothing lies beside the screen"
+    page.get_by_role("button", name="Revoke the token for nightly runs").press("Enter")
     expect(page.get_by_text("The token was revoked.")).to_be_visible()
     assert programs.request.get(f"{house.url}/index.json").status == 401
     programs.close()

@@ -54,9 +54,26 @@ def long(shared: RunningServer, generic: str) -> str:
 def open_curves(page: Page, server: RunningServer, job_id: str) -> Locator:
     page.goto(f"{server.url}/models/{job_id}")
     until(lambda: points(page) > 0, 20, "points are there", wait=page.wait_for_timeout)
-    expect(page.locator('[data-role="loss-chart"] canvas')).to_be_visible()
-    page.wait_for_timeout(100)
-    return page.locator('[data-role="curves"]')
+    curves = page.locator('[data-role="curves"]')
+    expect(curves.locator('[data-role="loss-chart"] canvas')).to_be_visible()
+    wait_for_rest(page, curves)
+    return curves
+
+
+def pictures(curves: Locator) -> list[str]:
+    """Both charts, as they are drawn."""
+    charts = [curves.locator(f'[data-role="{name}"] canvas') for name in ("loss-chart", "rate-chart")]
+    return [chart.evaluate("canvas => canvas.toDataURL()") for chart in charts]
+
+
+def wait_for_rest(page: Page, curves: Locator) -> None:
+    seen: list[list[str]] = [[]]
+
+    def is_as_before() -> bool:
+        seen.append(pictures(curves))
+        return seen[-1] == seen[-2]
+
+    until(is_as_before, 20, "the charts are drawn", wait=page.wait_for_timeout)
 
 
 def drag(page: Page, chart: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -220,17 +237,18 @@ def test_the_crosshair_is_shared_by_the_charts_and_the_rest_of_the_page(
 
 def test_the_frame_that_is_shown_is_marked(shared: RunningServer, short: str, page: Page) -> None:
     curves = open_curves(page, shared, short)
-    picture = "canvas => canvas.toDataURL()"
-    charts = [curves.locator(f'[data-role="{name}"] canvas') for name in ("loss-chart", "rate-chart")]
-    before = [chart.evaluate(picture) for chart in charts]
-    seen = []
+    seen = [pictures(curves)]
+
+    def are_drawn_anew() -> bool:
+        return all(one != other for one, other in zip(seen[-1], pictures(curves), strict=True))
+
     for latest in ("true", "false"):
         page.evaluate(
             f'document.dispatchEvent(new CustomEvent("frameshown", {{ detail: {{ epoch: 7, latest: {latest} }} }}))'
         )
-        page.wait_for_timeout(100)
-        seen.append([chart.evaluate(picture) for chart in charts])
-    assert all(len({one, two, three}) == 3 for one, two, three in zip(before, *seen, strict=True))
+        until(are_drawn_anew, 20, "both charts show it", wait=page.wait_for_timeout)
+        seen.append(pictures(curves))
+    assert all(len({one, two, three}) == 3 for one, two, three in zip(*seen, strict=True))
 
 
 def test_lines_are_hidden_by_their_names_and_stay_so(shared: RunningServer, short: str, page: Page) -> None:
@@ -407,9 +425,10 @@ def test_the_tools_fit(
     before = curves.bounding_box()
     curves.get_by_role("button", name="Log", exact=True).click()
     curves.get_by_role("button", name="Clip outliers").click()
-    curves.get_by_role("button", name="Zoom in").click()
+    with page.expect_response(re.compile(r"/curve\.json\?.*\bfrom=")):
+        curves.get_by_role("button", name="Zoom in").click()
     assert zoom(curves)
-    page.wait_for_timeout(700)
+    wait_for_rest(page, curves)
     assert curves.bounding_box() == before, "nothing jumps"
     keep_picture(curves, f"{width}-{theme}")
     curves.locator("summary").filter(has_text="Download").click()

@@ -6,12 +6,12 @@ import shutil
 import signal
 from pathlib import Path
 
+from playwright.sync_api import BrowserContext, Page, WebSocketRoute, expect
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, WebSocketRoute, expect
 
 from jobs.folder import JobFolder
 from tests.browser.conftest import PictureKeeper, post
-from tests.browser.test_resume import MODEL, abort, has_all_points_once, held
+from tests.browser.test_resume import MODEL, SLOW, abort, has_all_points_once, held
 from tests.conftest import RunningServer, save_digits, start_server, until
 
 CUTS = 4
@@ -38,15 +38,38 @@ def test_a_stopped_worker_and_a_socket_that_is_cut_every_second(
     seen = held(page, "points")
     until(lambda: held(page, "points") > seen + 20, 20, "the curve goes on", wait=page.wait_for_timeout)
 
+    home = page.context.new_page()
+    home.goto(shared.url)
+    row = home.locator(f'tr[data-job-id="{job_id}"]')
+    expect(row.locator("progress")).to_be_visible()
     remark = page.locator('[data-role="remark"]')
     expect(remark).to_be_hidden()
     signal_worker(folder, signal.SIGSTOP)
     expect(remark).to_contain_text("stopped from outside (SIGSTOP)", timeout=10_000)
+    expect(row).to_contain_text("stopped from outside (SIGSTOP)", timeout=10_000)
+    keep_picture(home, "stalled-home")
     expect(page.locator('[data-status="Running"]')).to_be_visible()
     keep_picture(page, "stalled")
     signal_worker(folder, signal.SIGCONT)
     expect(remark).to_be_hidden(timeout=10_000)
+    expect(row).not_to_contain_text("Stalled", timeout=10_000)
     abort(page)
+    has_all_points_once(page, shared, job_id)
+
+
+def test_strange_events_of_pasted_code_hide_nothing_that_comes_after_them(
+    shared: RunningServer, generic: str, context: BrowserContext
+) -> None:
+    strange = '{"type":"progress","fraction":1e999}\n{"type":"snapshots_removed"}\n{"type":"network","layers":NaN}\n'
+    text = SLOW.replace("__import__('time').sleep(0.01)", f"open('events.jsonl', 'a').write({strange!r})")
+    job_id = post(
+        shared, "models/images/generic", {**MODEL, "dataset": generic, "custom_network": text, "train_epochs": 2}
+    )
+    page = context.new_page()
+    page.goto(f"{shared.url}/models/{job_id}")
+    expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
+    expect(page.locator('[data-role="epoch"]')).to_have_text("2.0 of 2")
+    expect(page.locator('[data-role="snapshot-list"]')).to_have_text("2")
     has_all_points_once(page, shared, job_id)
 
 

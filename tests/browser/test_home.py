@@ -15,8 +15,6 @@ from webapp.config import Settings
 
 PAST_JOBS = 10_000
 MODELS = PAST_JOBS * 4 // 5
-# 130 on two quiet cores; other tests may be at work beside this one.
-USABLE_MILLISECONDS = 1000
 
 
 def server_with(data_dir: Path, jobs: int, *data_roots: Path) -> RunningServer:
@@ -40,14 +38,17 @@ def first_name(page: Page) -> Locator:
     return table(page).locator("tbody td.name a").first
 
 
-def test_ten_thousand_jobs_are_there_at_once(busy: RunningServer, page: Page) -> None:
-    page.goto(busy.url)
-    expect(table(page).locator("tbody tr")).to_have_count(25)
-    # Again, as anyone who has been here before: with the scripts in the browser's cache.
-    page.reload()
-    ready = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
-    assert ready < USABLE_MILLISECONDS
-    assert page.locator("tbody tr").count() == 50, "the rows are drawn by then"
+def test_ten_thousand_jobs_are_there_as_soon_as_some(busy: RunningServer, tmp_path: Path, page: Page) -> None:
+    """How soon that is, `tests/benchmarks/home_page.py` measures; here other tests may be at work."""
+    some = server_with(tmp_path, 200)
+    waits: dict[str, list[float]] = {some.url: [], busy.url: []}
+    # The quickest of some visits is one with the scripts in the browser's cache.
+    for url in 6 * tuple(waits):
+        page.goto(url)
+        waits[url].append(page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"))
+        assert page.locator("tbody tr").count() == 50, "the rows are drawn by then"
+    some.stop()
+    assert min(waits[busy.url]) < 4 * min(waits[some.url]), waits
 
 
 def test_pages_order_and_filter_are_kept_by_a_reload_and_the_way_back(busy: RunningServer, page: Page) -> None:
@@ -106,23 +107,41 @@ def test_all_that_match_are_deleted_and_what_is_refused_is_told(
     datasets.locator('[data-role="pick-page"]').check()
     datasets.get_by_role("button", name="Select all 40").click()
     datasets.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
-    refused = page.locator('[data-role="error"]')
-    expect(refused).to_contain_text("4 jobs depend on it")
-    expect(refused).to_contain_text("And 35 more.")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("4 jobs depend on it")
+    expect(dialog).to_contain_text("And 35 more.")
+    expect(dialog.get_by_role("button", name="Delete")).to_be_hidden()
     keep_picture(page, "refused")
+    page.keyboard.press("Escape")
+    expect(datasets.get_by_role("button", name="Delete")).to_be_focused()
     page.get_by_label("Filter jobs").fill("baseline")
     expect(models.locator('[data-role="count"]')).to_contain_text(" of 160")
     matching = int(models.locator('[data-role="count"]').inner_text().split()[0])
     models.locator('[data-role="pick-page"]').check()
     models.get_by_role("button", name=f"Select all {matching} that match").click()
     models.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(models.locator('[data-role="count"]')).to_have_text(f"0 of {160 - matching}", timeout=30_000)
+    refused = page.locator('[data-role="error"]')
     expect(refused).to_be_hidden()
     left = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["models"]
     assert len(left) == 160 - matching
     assert not any("baseline" in row["name"] for row in left)
+
+    # Their datasets can go now, the others cannot.
+    page.get_by_label("Filter jobs").fill("")
+    expect(datasets.locator('[data-role="count"]')).to_have_text("40")
+    datasets.locator('[data-role="pick-page"]').check()
+    datasets.get_by_role("button", name="Select all 40").click()
+    datasets.get_by_role("button", name="Delete").click()
+    expect(dialog).to_contain_text("And 27 more.")
+    keep_picture(page, "refused-in-part")
+    listed = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["datasets"]
+    already = next(row["id"] for row in listed if "baseline" in row["name"])
+    requests.delete(f"{server.url}/jobs/{already}", timeout=10)
+    dialog.get_by_role("button", name="Delete the other 8").click()
+    expect(refused).to_contain_text("Job not found.")
+    expect(datasets.locator('[data-role="count"]')).to_have_text("32")
     server.stop()
 
 
@@ -167,6 +186,9 @@ def test_every_length_fits_every_screen(
         else:
             expect(page.get_by_role("button", name="Try it")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, jobs)
+        if width == 360:
+            inside = "all => all.every((table) => table.scrollWidth <= table.clientWidth)"
+            assert page.locator(".table-scroll").evaluate_all(inside), "nothing lies beside the screen"
         keep_picture(page, f"{jobs}-{width}-{colours}")
         page.close()
     server.stop()

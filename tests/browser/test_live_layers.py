@@ -231,11 +231,20 @@ def test_test_one_waits_visibly_and_says_beside_the_form_what_is_wrong(
     form.get_by_label("Upload a picture").set_input_files(
         {"name": "notes.png", "mimeType": "image/png", "buffer": b"This is a text."}
     )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/infer_one", hold)
     with page.context.expect_page() as opened:
         button.click()
     expect(button).to_have_text("Testing…")
     expect(button).to_have_attribute("aria-busy", "true")
     expect(button).to_be_disabled()
+    until(lambda: held, 20, "it has asked", wait=page.wait_for_timeout)
+    held[0].continue_()
+    page.unroute("**/infer_one")
     expect(form.get_by_role("alert")).to_contain_text("The file is no picture", timeout=60_000)
     until(opened.value.is_closed, 10, "the tab without an answer goes", wait=page.wait_for_timeout)
     expect(button).to_have_text("Test One")
@@ -312,7 +321,7 @@ def test_numbers_and_places_of_layers_are_written_one_way_everywhere(
     table = page.locator(".layer-table tbody tr td:first-child")
     expect(table).to_have_text(places)
     one_way(page, places)
-    expect(page.locator("table.spec tr").filter(has_text="learning_rate").locator("td")).to_have_text("1e-5")
+    expect(page.locator("table.spec tr").filter(has_text="Base learning rate").locator("td")).to_have_text("1e-5")
     keep_picture(page, "model")
 
     form = page.locator('[data-mount="test-one"]')

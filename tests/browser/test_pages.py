@@ -11,7 +11,8 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from jobs.networks.starter import starter_network
 from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.browser import walk
-from tests.browser.conftest import PictureKeeper, make_dataset, post
+from tests.browser.conftest import PictureKeeper, make_dataset, post, stays_inside
+from tests.browser.contrast import faint_texts
 from tests.browser.walk import paste_network, points, train_losses
 from tests.conftest import RunningServer, start_server, until
 
@@ -261,7 +262,9 @@ def colour_of(shown: Locator) -> str:
     return str(shown.evaluate("element => getComputedStyle(element).color"))
 
 
-def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str, dataset: str, page: Page) -> None:
+def test_rename_notes_and_a_refused_deletion(
+    shared: RunningServer, generic: str, dataset: str, page: Page, keep_picture: PictureKeeper
+) -> None:
     page.goto(f"{shared.url}/datasets/{dataset}")
     page.get_by_role("button", name="Rename this job").click()
     page.get_by_label("Name", exact=True).fill(f"{LONG_NAME} again")
@@ -276,22 +279,17 @@ def test_rename_notes_and_a_refused_deletion(shared: RunningServer, generic: str
     expect(page.locator(".note-text")).to_have_text("<i>first</i>\nsecond")
 
     delete = page.get_by_role("button", name="Delete job")
-    delete.click()
+    delete.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text('1 job depends on it: "Generic". Delete those first.')
+    expect(dialog).not_to_contain_text("goes for good", use_inner_text=True)
+    expect(dialog.get_by_role("button", name="Delete")).to_be_hidden()
+    expect(dialog.get_by_role("button", name="Keep it")).to_be_focused()
+    keep_picture(page, "refused")
+    stays_inside(page, dialog)
     page.keyboard.press("Escape")
-    expect(page.get_by_role("dialog")).to_be_hidden()
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/jobs/*", hold)
-    delete.click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
-    waiting = page.get_by_role("button", name="Deleting…")
-    expect(waiting).to_have_attribute("aria-busy", "true")
-    expect(waiting).to_be_disabled()
-    until(lambda: held, 10, "the server is asked", wait=page.wait_for_timeout)[0].continue_()
-    expect(page.locator('[data-role="action-error"]')).to_contain_text('1 job depends on it: "Generic"')
+    expect(dialog).to_be_hidden()
+    expect(delete).to_be_focused()
     expect(delete).to_be_enabled()
     assert shared.status(dataset)["status"] == "Done"
 
@@ -318,13 +316,28 @@ def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
     ]
     images = {"prebuilt_train_images": str(shared.data_dir / "jobs" / dataset / "train_db")}
     generic = post(shared, "datasets/images/generic", {"dataset_name": "Awaited", **images})
-    model = make_model(shared, generic, 1)
     page.goto(f"{shared.url}/datasets/{generic}")
     page.get_by_role("button", name="Delete job").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    yes = page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True)
+    expect(yes).to_be_visible()
+    # While the person thinks about it.
+    model = make_model(shared, generic, 1)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/abort", hold)
+    yes.press("Enter")
+    waiting = page.get_by_role("button", name="Deleting…")
+    expect(waiting).to_have_attribute("aria-busy", "true")
+    expect(waiting).to_be_disabled()
+    until(lambda: held, 10, "the server is asked", wait=page.wait_for_timeout)[0].continue_()
     expect(page.locator('[data-role="action-error"]')).to_have_text(
         'Cannot delete "Awaited" because 1 job depends on it: "Model". Delete those first.'
     )
+    expect(page.get_by_role("button", name="Delete job")).to_be_enabled()
+    expect(page.get_by_role("button", name="Delete job")).to_be_focused()
     assert [shared.status(job_id)["status"] for job_id in (generic, model)] == ["Waiting", "Waiting"]
     for job_id in (model, generic, *busy):
         requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
@@ -352,7 +365,7 @@ def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, dig
     assert requests.get(f"{shared.url}/jobs/{doomed}/events", timeout=10).status_code == 404
 
 
-def test_narrow_pages_do_not_scroll_sideways(
+def test_narrow_pages_do_not_scroll_sideways_and_are_readable_in_both_themes(
     shared: RunningServer, generic: str, dataset: str, browser: Browser
 ) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
@@ -365,6 +378,10 @@ def test_narrow_pages_do_not_scroll_sideways(
         page.goto(f"{shared.url}/{path}")
         page.wait_for_load_state("networkidle" if path in forms else "load")
         assert no_sideways_scroll(page), path
+        for colours in ("light", "dark"):
+            page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+            expect(page.locator("html")).to_have_attribute("data-theme", colours)
+            assert faint_texts(page) == [], (path, colours)
     context.close()
 
 

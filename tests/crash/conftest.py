@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.backup import Part, back_up, restore
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
+from jobs.rebuilding import open_store
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
@@ -48,6 +50,20 @@ def polled_until(scheduler: Scheduler, look: Callable[[], object]) -> None:
         return look()
 
     until(seen, 60)
+
+
+def copy_of(database: Path) -> Path:
+    """A copy of the list of jobs, as `layerscope backup` makes it."""
+    back_up((Part(database, "jobs"),), database.parent / "copy.zip")
+    return database.parent / "copy.zip"
+
+
+def put_back(copy: Path, jobs_dir: Path) -> Store:
+    """The list of jobs as the next server opens it when the copy was put in its place."""
+    (copy.parent / "put back").mkdir()
+    older = Part(copy.parent / "put back" / "store.sqlite", "jobs")
+    restore(copy, (older,))
+    return open_store(older.database, jobs_dir)
 
 
 def history(store: Store, job_id: str) -> list[str]:

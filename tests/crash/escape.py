@@ -21,6 +21,12 @@ def must(result):
         raise OSError(ctypes.get_errno(), "refused")
     return True
 
+def ask(call, *arguments):
+    # By its number: the C library has no function for most of these.
+    result = libc.syscall(known["calls"][call], *arguments)
+    must(result)
+    return result
+
 @attempt
 def reads_a_file(): return open(known["secret"]).read()
 @attempt
@@ -83,11 +89,29 @@ def signals_a_process(): return os.kill(known["victim"], signal.SIGCONT) or True
 @attempt
 def signals_its_parent(): return os.kill(os.getppid(), 0) or True
 @attempt
-def signals_a_thread_of_another(): return must(libc.syscall(known["tgkill"], known["victim"], known["victim"], 0))
+def signals_a_thread_of_another(): return ask("tgkill", known["victim"], known["victim"], 0) == 0
 @attempt
 def signals_all(): return os.kill(-known["group"], 0) or True
 @attempt
 def signals_by_descriptor(): return signal.pidfd_send_signal(os.pidfd_open(known["victim"]), signal.SIGCONT) or True
+@attempt
+def signals_by_a_socket_that_is_ready():
+    import fcntl
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with one, other:
+        fcntl.ioctl(one.fileno(), 0x8901, known["victim"].to_bytes(4, "little"))
+        return True
+@attempt
+def signals_by_the_group_of_a_socket():
+    import fcntl
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with one, other:
+        fcntl.ioctl(one.fileno(), 0x8902, known["victim"].to_bytes(4, "little"))
+        return True
+@attempt
+def sees_which_files_are_used():
+    watch = ask("inotify_init1", 0)
+    return ask("inotify_add_watch", watch, known["outside"].encode(), 0xFFF)
 @attempt
 def limits_a_process(): return resource.prlimit(known["victim"], resource.RLIMIT_CORE, (0, 0))
 @attempt
@@ -123,7 +147,59 @@ def takes_memory_that_nobody_counts():
     import mmap
     return mmap.mmap(-1, 4096)
 @attempt
+def shares_the_pages_of_zero():
+    import mmap
+    with open("/dev/zero", "r+b", buffering=0) as zero:
+        return mmap.mmap(zero.fileno(), 4096)
+@attempt
+def takes_a_stack_that_grows():
+    import mmap
+    return mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x100)
+@attempt
 def makes_a_file_without_a_name(): return os.memfd_create("nameless") and True
+@attempt
+def shares_memory_of_system_v():
+    segment = ask("shmget", 0, 4096, 0o1600)
+    return ask("shmctl", segment, 0, None) == 0
+@attempt
+def shares_memory_by_a_file():
+    path = f"/dev/shm/layerscope-{os.getpid()}"
+    return open(path, "w") and os.unlink(path) is None
+@attempt
+def answers_faults_of_its_memory(): return ask("userfaultfd", 1)
+@attempt
+def reads_a_memory_by_a_call():
+    own = ctypes.create_string_buffer(8)
+    part = (ctypes.c_size_t * 2)(ctypes.addressof(own), 8)
+    return ask("process_vm_readv", os.getpid(), part, 1, part, 1, 0)
+@attempt
+def asks_the_kernel_by_a_ring(): return ask("io_uring_setup", 1, ctypes.create_string_buffer(256))
+@attempt
+def opens_a_netlink_socket(): return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+@attempt
+def opens_a_packet_socket(): return socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+@attempt
+def opens_a_socket_of_the_host(): return socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+@attempt
+def leaves_what_it_shares(): return ask("unshare", 0x00000200) == 0
+@attempt
+def makes_a_world_of_its_own():
+    child = ask("clone", 0x10000000 | signal.SIGCHLD, 0, 0, 0, 0)
+    if child == 0:
+        os._exit(0)
+    return os.waitpid(child, 0)
+@attempt
+def becomes_another_user(): return os.seteuid(65534) or os.seteuid(0) or True
+@attempt
+def reads_keys(): return ask("keyctl", 0, -3, 1)
+@attempt
+def loads_a_program_into_the_kernel(): return ask("bpf", 0, (ctypes.c_uint32 * 32)(2, 4, 4, 1), 128)
+@attempt
+def opens_a_process(): return ask("pidfd_open", known["victim"], 0)
+@attempt
+def asks_by_other_numbers(): return must(libc.syscall(0x40000000 | known["calls"]["fcntl"], 0, 1, 0))
+@attempt
+def traces_a_process(): return ask("ptrace", 0x4206, known["victim"], 0, 0) == 0
 @attempt
 def writes_a_large_file():
     with open("large", "wb") as file:
@@ -134,6 +210,18 @@ def writes_a_large_file():
 def takes_much_memory():
     import mmap
     return mmap.mmap(-1, known["too_much"], mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+@attempt
+def takes_thousands_of_descriptors():
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    taken = []
+    try:
+        for _ in range(5000):
+            taken.append(os.dup(0))
+    finally:
+        for number in taken:
+            os.close(number)
+    return True
 @attempt
 def raises_its_limits(): return resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1)) or True
 @attempt

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, cast
 
-from jobs.children import ChildProcess, Launcher, Order, child_environment
+from jobs.children import ChildProcess, Launcher, child_environment
 from jobs.containment.confinement import Policy
 from jobs.folder import JobFolder
+from jobs.orders import Order
 from tests.conftest import until
+
+# A pid and an exit status are said in so many characters each.
+DIGITS = 20
 
 
 @dataclass
@@ -32,7 +36,7 @@ class ForkedWorker:
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self.endings], [], [], 0)[0]:
-            self.returncode = int(os.read(self.endings, 20))
+            self.returncode = int(os.read(self.endings, DIGITS))
             os.close(self.endings)
         return self.returncode
 
@@ -63,7 +67,7 @@ class ForkingLauncher:
             socket.send_fds(self._orders, [order.as_json(Policy("off"))], [stdin, stdout, stderr, writing, *order.kept])
         finally:
             os.close(writing)
-        return cast(ChildProcess, ForkedWorker(int(os.read(reading, 20)), reading))
+        return cast(ChildProcess, ForkedWorker(int(os.read(reading, DIGITS)), reading))
 
     def worker(self, folder: JobFolder) -> ForkedWorker:
         """A worker at this job that no server started."""
@@ -78,6 +82,8 @@ def forking_launcher() -> Iterator[Launcher]:
     command = [sys.executable, "-m", "tests.crash.forked_workers", str(its.fileno())]
     with ours, subprocess.Popen(command, pass_fds=(its.fileno(),)) as process:
         its.close()
+        # No job's time is that of the import.
+        assert ours.recv(1), "the process that workers are forks of has ended"
         yield cast(Launcher, ForkingLauncher(ours))
         # It ends when nobody can give it orders any more.
         ours.close()
@@ -91,6 +97,7 @@ def serve(orders: socket.socket) -> None:
 
     # Those who wait for the workers are waited for by nobody.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    orders.send(b"1")
     while True:
         message, descriptors, _flags, _address = socket.recv_fds(orders, 1 << 16, 16)
         if not message:
@@ -103,25 +110,31 @@ def serve(orders: socket.socket) -> None:
 
 
 def _start_and_wait(order: dict[str, object], descriptors: list[int]) -> NoReturn:
-    """Fork the worker, and say its pid and then its exit status to who asked for it."""
+    """Fork the worker, which says its pid to who asked for it, and say then its exit status."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, endings = descriptors[:4]
     pid = os.fork()
     if pid == 0:
+        # Not before it can be killed with all of its session.
+        os.setsid()
+        _say(endings, os.getpid())
         os.close(endings)
         _work(order, streams, descriptors[4:])
     for descriptor in (*streams, *descriptors[4:]):
         os.close(descriptor)
-    os.write(endings, str(pid).encode())
     _, status = os.waitpid(pid, 0)
-    os.write(endings, str(os.waitstatus_to_exitcode(status)).encode())
+    _say(endings, os.waitstatus_to_exitcode(status))
     os._exit(0)
+
+
+def _say(endings: int, number: int) -> None:
+    """So that two numbers are never read as one."""
+    os.write(endings, f"{number:{DIGITS}}".encode())
 
 
 def _work(order: dict[str, object], streams: list[int], kept: list[int]) -> NoReturn:
     from jobs import worker  # noqa: PLC0415
 
-    os.setsid()
     for place, descriptor in enumerate(streams):
         os.dup2(descriptor, place)
     os.environ.clear()

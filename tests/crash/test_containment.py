@@ -16,14 +16,17 @@ import pytest
 from click import ClickException
 from click.testing import CliRunner
 
-from jobs.children import Launcher
+from jobs.children import Launcher, child_environment
 from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Kernel, Policy
+from jobs.containment.landlock import SCOPES_SINCE, TRUNCATE_SINCE
 from jobs.containment.paths import all_but
 from jobs.containment.system_calls import number_of
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
-from jobs.errors import BadNetwork, EnvironmentFault
+from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault
+from jobs.folder import JobFolder
+from jobs.orders import Order
 from jobs.predictions import NetworkChecks, Predictions
-from jobs.processes import start_worker
+from jobs.processes import needs_of_worker, start_worker
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
@@ -36,7 +39,17 @@ from webapp.config import Settings
 
 MEMORY = 3 * 2**30
 # What depends on how the machine is set up, even for a process that is not confined.
-DEPENDS_ON_MACHINE = {"reads_a_memory", "raises_its_limits", "signals_by_descriptor"}
+DEPENDS_ON_MACHINE = {
+    "answers_faults_of_its_memory", "asks_by_other_numbers", "asks_the_kernel_by_a_ring", "becomes_another_user",
+    "loads_a_program_into_the_kernel", "makes_a_world_of_its_own", "opens_a_packet_socket", "opens_a_socket_of_the_host",
+    "raises_its_limits", "reads_a_memory", "reads_keys", "shares_memory_by_a_file", "signals_by_descriptor",
+    "takes_thousands_of_descriptors", "traces_a_process",
+}  # fmt: skip
+# What an attempt asks the kernel for by its number.
+CALLS = (
+    "bpf", "clone", "fcntl", "inotify_add_watch", "inotify_init1", "io_uring_setup", "keyctl", "pidfd_open",
+    "process_vm_readv", "ptrace", "shmctl", "shmget", "tgkill", "unshare", "userfaultfd",
+)  # fmt: skip
 # What a child never gets, confined or not.
 NEVER = {"sees_a_secret", "has_a_descriptor", "becomes_a_program"}
 
@@ -101,7 +114,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Su
             datagram_socket=datagrams,
             victim=victim.pid,
             group=os.getpgid(victim.pid),
-            tgkill=number_of("tgkill"),
+            calls={name: number_of(name) for name in CALLS},
             too_large=LARGEST_FILE_BYTES + 1,
             too_much=2 * MEMORY,
         )
@@ -145,8 +158,15 @@ def check(network: str, scratch: Path, policy: Policy) -> dict[str, Any]:
 @pytest.mark.parametrize("place", [in_a_worker, in_a_predictor, in_a_check])
 def test_a_pasted_network_cannot_get_out(surroundings: Surroundings, place: Any) -> None:
     tried, could = what_it_could(place(surroundings, surroundings.policy()))
-    assert tried > 40
+    assert tried > 60
     assert could == []
+
+
+@pytest.mark.parametrize("version", [TRUNCATE_SINCE, SCOPES_SINCE - 1])
+def test_it_cannot_get_out_on_an_older_kernel_either(surroundings: Surroundings, version: int) -> None:
+    """Where Landlock keeps no signals and no sockets in their place, seccomp has to."""
+    kernel = Kernel(landlock=min(version, Kernel().landlock))
+    assert what_it_could(in_a_check(surroundings, surroundings.policy(kernel=kernel)))[1] == []
 
 
 def test_without_confinement_all_of_that_can_be_done(surroundings: Surroundings) -> None:
@@ -171,6 +191,35 @@ def test_a_job_says_what_protected_from_it(tmp_path: Path) -> None:
     assert list(missing.values()) == [set(), set(REQUIRED), {"files"}]
 
 
+IN_A_HIDING_CONTAINER = """
+import os
+from pathlib import Path
+from jobs.containment.confinement import Policy
+from jobs.processes import try_out
+from jobs.worker_identity import WorkerIdentity
+
+assert not list(Path("/proc/sys").iterdir())
+worker = WorkerIdentity.of(os.getpid())
+assert worker is not None and WorkerIdentity.parse(str(worker)).facts() is not None
+assert try_out(Policy(), Path.cwd()).missing == []
+"""
+
+
+def test_a_container_that_hides_the_settings_of_the_kernel_does_not_matter(tmp_path: Path) -> None:
+    hiding = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec",
+              'mount -t tmpfs tmpfs /proc/sys; mount -t tmpfs tmpfs /sys; exec "$0" "$@"']  # fmt: skip
+    try:
+        possible = subprocess.run([*hiding, "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("There is no command unshare here.")
+    if possible.returncode:
+        pytest.skip(f"No container can be made here: {possible.stderr.strip()}")
+    command = [*hiding, sys.executable, "-c", IN_A_HIDING_CONTAINER]
+    said = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert said.returncode == 0, said.stderr
+
+
 def test_who_wants_too_much_memory_is_told_how_much_there_is(tmp_path: Path) -> None:
     make_dataset(tmp_path)
     job = model_job(tmp_path, custom_network="import torch\ntorch.ones(2**31)")
@@ -179,6 +228,42 @@ def test_who_wants_too_much_memory_is_told_how_much_there_is(tmp_path: Path) -> 
     assert "more memory than the 3 GiB that it may have" in events_of(job, "failed")[0]["cause"]
     with pytest.raises(BadNetwork, match=r"more memory than it may have, 3 GiB \(--memory-limit\)"):
         check("import torch\ntorch.ones(2**31)", tmp_path, policy)
+
+
+FILLS_MEMORY = """
+import ctypes, mmap, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+def taken(size, protection):
+    return libc.mmap(None, ctypes.c_size_t(size), protection, 0x4022, -1, ctypes.c_long(0))
+"""
+# Pages that nobody may write any more are not counted; nor are those of a stack, whose pieces can be moved and grow anew.
+MAKES_READ_ONLY = """
+for _ in range(10):
+    part = taken(2**28, 3)
+    ctypes.memset(part, 1, 2**28)
+    libc.mprotect(ctypes.c_void_p(part), ctypes.c_size_t(2**28), 1)
+"""
+MOVES_ITS_STACK = """
+libc.mremap.restype = ctypes.c_void_p
+line = next(line for line in open("/proc/self/maps") if "[stack]" in line)
+low, high = (int(number, 16) for number in line.split()[0].split("-"))
+for page in range(low, high - 6 * 2**20, -4096):
+    ctypes.c_byte.from_address(page).value = 1
+page, space = high - 6 * 2**20, taken(4 * 2**30, 0)
+libc.munmap(ctypes.c_void_p(space), ctypes.c_size_t(4 * 2**30))
+for number in range(1, 360):
+    end = space + number * 10 * 2**20
+    libc.mremap(ctypes.c_void_p(page + 4096 * number), ctypes.c_size_t(4096), ctypes.c_size_t(4096), 3, ctypes.c_void_p(end))
+    for place in range(end - 4096, end - 1900 * 4096, -4096):
+        ctypes.c_byte.from_address(place).value = 1
+"""
+
+
+@pytest.mark.parametrize("way", [MAKES_READ_ONLY, MOVES_ITS_STACK], ids=["read-only pages", "pieces of the stack"])
+def test_who_gets_memory_past_its_limit_is_ended(tmp_path: Path, way: str) -> None:
+    with pytest.raises(ChildEnded, match="Killed"):
+        check(f"{FILLS_MEMORY}{way}time.sleep(600)", tmp_path, Policy(memory=2**30))
 
 
 def test_a_training_whose_spec_was_changed_does_not_begin(tmp_path: Path) -> None:
@@ -250,16 +335,68 @@ def test_no_link_leads_to_what_is_hidden(tmp_path: Path) -> None:
         assert set(all_but(hidden, named)) == {root / "pictures", root / "elsewhere", root / "ring"}
 
 
-SAYS_WHAT_IS_NO_ANSWER = """
-for number in range(3, 9):
+READS = """
+import json, sys
+from pathlib import Path
+def main(arguments):
+    seen = [path for path in arguments if Path(path).is_file() and can_read(path)]
+    print(json.dumps(seen))
+    return 0
+def can_read(path):
     try:
-        os.write(number, b"[]\\n")
+        return bool(Path(path).read_bytes())
     except OSError:
-        pass
+        return False
 """
 
 
-@pytest.mark.parametrize("says", ["os.closerange(3, 100)", SAYS_WHAT_IS_NO_ANSWER])
-def test_a_check_ends_whatever_the_process_does_to_its_answers(tmp_path: Path, says: str) -> None:
-    with pytest.raises(EnvironmentFault):
+def test_a_dataset_job_reads_no_job_but_those_that_its_form_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decodes strangers' pictures by native code: what takes hold of that must not find other people's."""
+    settings = Settings(tmp_path / "data", (tmp_path,), memory_limit=MEMORY)
+    settings.make_folders()
+    names = ("mine", "named", "private")
+    mine, named, private = (JobFolder(settings.jobs_dir / f"20250101-000000-{name}") for name in names)
+    places = [tmp_path / "open", settings.samples_dir, settings.uploads_dir, mine.path, named.path, private.path]
+    for place in places:
+        (place / "a").mkdir(parents=True)
+        (place / "a" / "0.png").write_text("a picture")
+    (tmp_path / "link").symlink_to(private.path)
+    folders = {"folder_train": str(named.path / "a"), "has_val_folder": True, "folder_val": str(tmp_path / "link")}
+    spec = ImageClassificationDatasetSpec.model_validate({"dataset_name": "x", **folders})
+    (tmp_path / "reads.py").write_text(READS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    pictures = [str(place / "a" / "0.png") for place in places]
+    needs = needs_of_worker(mine, spec, "cpu", settings.paths)
+    environment = child_environment(tmp_path, "cpu")
+    order = Order("reads", tuple(pictures), mine.path, environment, needs=needs, wants_torch=False)
+    with (tmp_path / "said").open("w+b") as said, Path(os.devnull).open("rb") as nothing:
+        child = Launcher(policy=settings.containment).start(order, nothing.fileno(), said.fileno(), said.fileno())
+        assert child.wait(60) == 0, (tmp_path / "said").read_text()
+    seen = json.loads((tmp_path / "said").read_text())
+    assert seen == [str(place / "a" / "0.png") for place in (tmp_path / "open", mine.path, named.path)]
+
+
+TO_ITS_ANSWERS = """
+for number in range(3, 9):
+    try:
+        os.write(number, {line})
+        {again}
+    except OSError:
+        pass
+"""
+SAYS_WHAT_IS_NO_ANSWER = TO_ITS_ANSWERS.format(line='b"[]\\n"', again="")
+SAYS_MUCH = TO_ITS_ANSWERS.format(line='b"{}"', again='while True: os.write(number, b"x" * 60000)')
+SAYS_MUCH_IN_LITTLE = TO_ITS_ANSWERS.format(line='b"[" + b"[]," * 2**17 + b"[]]\\n"', again="")
+
+
+@pytest.mark.parametrize(("says", "sentence"), [
+    ("os.closerange(3, 100)", "closed its output without an answer"),
+    (SAYS_WHAT_IS_NO_ANSWER, "said what is no answer"),
+    (SAYS_MUCH, "longer than 8 MiB"),
+    (SAYS_MUCH_IN_LITTLE, "more than 1,000,000 values"),
+])  # fmt: skip
+def test_a_check_ends_whatever_the_process_does_to_its_answers(tmp_path: Path, says: str, sentence: str) -> None:
+    with pytest.raises(EnvironmentFault, match=sentence):
         check(f"import os, time\n{says}\ntime.sleep(600)", tmp_path, Policy())

@@ -1,5 +1,6 @@
 """What a data directory survives: a list of jobs that is damaged or lost, another place, an older version, a loss of power."""
 
+import hashlib
 import html
 import os
 import random
@@ -7,29 +8,37 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from jobs.attributes import Attributes, read_attributes
-from jobs.errors import UserError
+from jobs.attributes import Attributes, keep_attributes, read_attributes
+from jobs.database import MARK
+from jobs.errors import EnvironmentFault, UserError
 from jobs.events import all_events
 from jobs.folder import JobFolder
+from jobs.listing import SORTS, TABLES, Listing
 from jobs.pins import read_pin
 from jobs.rebuilding import open_store
+from jobs.reconciling import catch_up
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
+from jobs.scheduling.hearing import Hearing
 from jobs.statuses import Status
-from jobs.store import SCHEMA, Store
+from jobs.store import MIGRATIONS, SCHEMA, Store
 from jobs.training.plan import read_extensions
 from jobs.training.snapshot_files import of_epoch
 from tests.conftest import until, wait_for_job
-from tests.crash.conftest import long_job, short_job, start_long_job, wait_for
+from tests.crash.conftest import copy_of, long_job, put_back, short_job, start_long_job, wait_for
 from tests.web.conftest import Site
+from tests.web.people import PASSWORD
 from webapp import create_app
+from webapp.accounts import Accounts, CredentialKind, Role
 from webapp.cli import main
 from webapp.config import Settings
 from webapp.services import Services
@@ -141,6 +150,50 @@ def test_a_damaged_list_of_jobs_is_made_anew_from_their_folders(
     assert "The list of jobs was damaged" not in text_of(site)
 
 
+def flipped(content: bytes, place: int, chance: random.Random) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
+
+
+def in_lists(store: Store) -> dict[str, str]:
+    """Every job that the home page has in one of its tables, whatever they are sorted by, with its status."""
+    listings = [Listing(table, sort=sort, reader=None) for table in TABLES for sort in SORTS]
+    names = {name for listing in listings for name in store.listed_names(listing)}
+    found = store.listed([job_id for job_id, _ in names], None)
+    assert all(store.status_changes(job.record.id)[-1].status is job.record.status for job in found)
+    return {job.record.id: job.record.status for job in found}
+
+
+def test_one_flipped_bit_of_the_list_of_jobs_loses_none_of_them(kept: Path, tmp_path: Path) -> None:
+    database, jobs_dir = tmp_path / "list.sqlite", kept / "jobs"
+    good = (kept / "layerscope.sqlite").read_bytes()
+    with closing(Store(shutil.copyfile(kept / "layerscope.sqlite", database))) as store:
+        before = in_lists(store)
+    assert sorted(before.values()) == ["Done", "Done", "Done", "Error"]
+    chance = random.Random(11)
+    used = [place for place, byte in enumerate(good) if byte]
+    versions = (*range(18, 20), *range(44, 48), *range(60, 64))
+    places = [*versions, *(chance.randrange(100) for _ in range(20)), *chance.sample(used, 60)]
+    for place in places:
+        database.write_bytes(flipped(good, place, chance))
+        with closing(open_store(database, jobs_dir)) as store:
+            assert in_lists(store) == before, f"byte {place}"
+    assert len(list(tmp_path.glob("list.sqlite.damaged-*"))) > len(places) / 2
+
+
+def test_a_list_of_jobs_of_a_newer_version_is_refused_and_left_where_it_is(kept: Path, tmp_path: Path) -> None:
+    database = shutil.copyfile(kept / "layerscope.sqlite", tmp_path / "list.sqlite")
+    with closing(sqlite3.connect(database)) as newer:
+        newer.executescript(
+            "ALTER TABLE jobs ADD COLUMN of_tomorrow TEXT; "
+            f"PRAGMA user_version={len(MIGRATIONS) + 2}; PRAGMA application_id={MARK + len(MIGRATIONS) + 2}"
+        )
+    content = database.read_bytes()
+    with pytest.raises(EnvironmentFault, match="written by a newer Layerscope"):
+        open_store(database, kept / "jobs")
+    assert database.read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["list.sqlite"]
+
+
 def test_jobs_that_had_not_ended_are_queued_again_when_the_list_is_lost(
     scheduler: Scheduler, store: Store, jobs_dir: Path, many_pictures: Path
 ) -> None:
@@ -150,13 +203,90 @@ def test_jobs_that_had_not_ended_are_queued_again_when_the_list_is_lost(
     assert (other.get(running).status, other.get(waiting).status) == (Status.RUNNING, Status.WAITING)
     successor = Scheduler(jobs_dir, other, Resources())
     successor.poll()
-    assert successor._children[running].worker == scheduler._children[running].worker, "no second worker joins it"
+    assert successor.workers.known[running].identity == scheduler.workers.known[running].identity, (
+        "no second worker joins it"
+    )
     os.killpg(pid, signal.SIGKILL)
-    scheduler._children[running].process.wait()  # type: ignore[union-attr]
+    scheduler.workers.known[running].process.wait()  # type: ignore[union-attr]
     until(lambda: successor.poll() or len(other.status_changes(running)) >= 4, 20)
     for job_id in (running, waiting):
         successor.abort(job_id)
         wait_for(successor, other, job_id, Status.ABORTED)
+
+
+@pytest.mark.parametrize("had_begun", [False, True])
+def test_a_dataset_that_is_done_is_not_made_again_when_an_older_list_is_put_back(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path, had_begun: bool
+) -> None:
+    pictures = shutil.copytree(digit_folders, tmp_path / "pictures")
+    job_id = scheduler.submit(short_job(pictures), owner="ada", private=True)
+    if had_begun:
+        scheduler.poll()
+        assert store.get(job_id).status is Status.RUNNING
+    copy = copy_of(tmp_path / "store.sqlite")
+    before = wait_for(scheduler, store, job_id, Status.DONE)
+    keep_attributes(scheduler.folder(job_id), Attributes(name="Renamed", notes="since", owner="ada", private=True))
+    made = scheduler.folder(job_id).dataset.stat()
+    shutil.rmtree(pictures)
+    again = put_back(copy, jobs_dir)
+    successor = Scheduler(jobs_dir, again, Resources())
+    for _ in range(3):
+        successor.poll()
+    job = again.get(job_id)
+    assert (job.status, job.cause, job.summary) == (Status.DONE, None, before.summary)
+    assert (job.owner, job.private, job.spec_sha256) == ("ada", True, before.spec_sha256)
+    assert (job.name, job.notes) == ("Renamed", "since")
+    assert again.elapsed(job_id) == pytest.approx(store.elapsed(job_id), abs=1)
+    assert scheduler.folder(job_id).dataset.stat() == made
+    assert catch_up(again, jobs_dir) == 0, "it is read once"
+
+
+def test_states_that_were_lost_with_the_log_of_the_list_are_found_in_the_folders(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path
+) -> None:
+    job_id = scheduler.submit(short_job(digit_folders))
+    store._connection.execute("PRAGMA wal_checkpoint")
+    wait_for(scheduler, store, job_id, Status.DONE)
+    with closing(sqlite3.connect(shutil.copyfile(tmp_path / "store.sqlite", tmp_path / "looked at.sqlite"))) as older:
+        assert older.execute("SELECT status FROM jobs").fetchall() == [(Status.INITIALIZED,)]
+    alone = shutil.copyfile(tmp_path / "store.sqlite", tmp_path / "without its log.sqlite")
+    with closing(open_store(alone, jobs_dir)) as again:
+        assert again.get(job_id).status is Status.DONE
+
+
+def test_a_worker_clears_no_folder_of_a_dataset_that_is_done_whatever_the_list_says(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path
+) -> None:
+    pictures = shutil.copytree(digit_folders, tmp_path / "pictures")
+    job_id = scheduler.submit(short_job(pictures))
+    wait_for(scheduler, store, job_id, Status.DONE)
+    made = scheduler.folder(job_id).dataset.stat()
+    shutil.rmtree(pictures)
+    store._connection.execute("UPDATE jobs SET status = 'Waiting'")
+    successor = Scheduler(jobs_dir, store, Resources())
+    wait_for(successor, store, job_id, Status.RUNNING)
+    wait_for(successor, store, job_id, Status.DONE)
+    assert scheduler.folder(job_id).dataset.stat() == made
+
+
+def test_a_list_that_agrees_with_the_folders_is_left_as_it_is(
+    scheduler: Scheduler, store: Store, jobs_dir: Path, tmp_path: Path, digit_folders: Path, many_pictures: Path
+) -> None:
+    torn, done = (scheduler.submit(short_job(digit_folders)) for _ in range(2))
+    for job_id in (torn, done):
+        wait_for(scheduler, store, job_id, Status.DONE)
+    # As a loss of power, or a network that floods its events until it is ended, leaves them.
+    for job_id, rest in ((torn, '{"type":"prog'), (done, '{"type":"progress","fraction":0.5}\n')):
+        with scheduler.folder(job_id).events.open("a") as file:
+            file.write(rest)
+    running, _ = start_long_job(scheduler, store, many_pictures)
+    heard = store.get(running).event_offset
+    events = scheduler.folder(running).events
+    until(lambda: events.stat().st_size > heard, 20, "its worker goes on while nobody hears it")
+    before = store.all()
+    with closing(open_store(tmp_path / "store.sqlite", jobs_dir)) as again:
+        assert again.all() == before
+        assert [len(again.status_changes(job.id)) for job in before] == [4, 4, 3]
 
 
 def test_a_folder_that_is_no_job_is_left_alone(data_dir: Path, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,6 +308,7 @@ def test_a_job_whose_server_died_before_it_was_in_the_list_is_not_lost(
     assert store._connection.execute("DELETE FROM jobs").rowcount == 1
     again = open_store(tmp_path / "store.sqlite", jobs_dir)
     assert again.get(job_id).status is Status.WAITING
+    assert again.get(job_id).spec_sha256 == scheduler.folder(job_id).spec_sha256(), "who changes it now is found out"
     assert wait_for(Scheduler(jobs_dir, again, Resources()), again, job_id, Status.DONE).name == "short"
 
 
@@ -201,14 +332,15 @@ def test_events_that_a_loss_of_power_has_cut_are_read_again(
 ) -> None:
     job_id, pid = start_long_job(scheduler, store, many_pictures)
     os.killpg(pid, signal.SIGKILL)
-    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
+    scheduler.workers.known[job_id].process.wait()  # type: ignore[union-attr]
     events = scheduler.folder(job_id).events
     # Of the last line only a part was on the disk.
     os.truncate(events, events.stat().st_size // 2)
     successor = Scheduler(jobs_dir, store, Resources())
     job = store.get(job_id)
-    successor._hear(job)
-    assert store.get(job_id).event_offset == events.stat().st_size < job.event_offset
+    Hearing(store, successor.listeners).hear(job, successor.folder(job_id))
+    again = store.get(job_id)
+    assert (again.event_offset, again.summary) == (0, {}), "what it has said may never have been: all is heard again"
     wait_for(successor, store, job_id, Status.RUNNING)
     until(lambda: successor.poll() or store.get(job_id).event_offset > job.event_offset, 20)
     assert "begun_anew" in {event["type"] for event in all_events(events)}
@@ -302,18 +434,58 @@ def first_version(database: Path, aborted: str) -> None:
 def test_the_list_is_copied_beside_a_server_and_put_back(data_dir: Path, tmp_path: Path, serve: Serve) -> None:
     site = serve(data_dir)
     before = listed(site)
-    copy = tmp_path / "copies" / "jobs.sqlite"
+    copy = tmp_path / "copies" / "copy"
     copy.parent.mkdir()
     made = run("backup", str(copy), data_dir)
-    assert made.startswith(f"{len(before)} jobs in {copy}.")
-    assert [path.name for path in copy.parent.iterdir()] == ["jobs.sqlite"]
+    assert made.startswith(f"Jobs: {len(before)}, accounts: 0, in {copy}.")
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
     site.client.put(f"/jobs/{before[0]['id']}", data={"job_name": "renamed after the copy"})
     site.services.close()
-    assert "is kept as" in run("restore", str(copy), data_dir)
+    told = run("restore", str(copy), data_dir)
+    assert "is kept as" in told
+    assert "no accounts in the copy" in told
     assert listed(serve(data_dir)) == before
-    copy.write_bytes(copy.read_bytes()[:5000])
-    assert "is damaged" in run("restore", str(copy), data_dir, status=1)
+    whole = copy.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (whole[: len(whole) // 2], flipped):
+        copy.write_bytes(damaged)
+        assert "is damaged" in run("restore", str(copy), data_dir, status=1)
     assert listed(serve(data_dir)) == before
+
+
+def test_a_copy_of_the_time_before_accounts_is_put_back(data_dir: Path, tmp_path: Path, serve: Serve) -> None:
+    site = serve(data_dir)
+    before = listed(site)
+    site.services.close()
+    copy = shutil.copyfile(data_dir / "layerscope.sqlite", tmp_path / "copy.sqlite")
+    run("restore", str(copy), data_dir)
+    assert listed(serve(data_dir)) == before
+
+
+def test_accounts_come_back_with_the_copy_and_sessions_do_not(tmp_path: Path) -> None:
+    settings, copy = Settings(tmp_path / "data"), tmp_path / "copy"
+    settings.make_folders()
+    open_store(settings.database, settings.jobs_dir).close()
+    with closing(Accounts(settings.accounts_database)) as accounts:
+        accounts.add("ada", PASSWORD, Role.ADMIN)
+        session, token = accounts.log_in("ada", PASSWORD, "a browser", "") or "", accounts.add_token("ada", "nightly")
+        assert "accounts: 1" in run("backup", str(copy), settings.data_dir)
+        accounts.set_password("ada", "another long password")
+        accounts.add("bob", PASSWORD, Role.MEMBER)
+    assert copy.stat().st_mode & 0o077 == 0
+    with ZipFile(copy) as zipped:
+        kept = zipped.read("accounts.sqlite")
+    assert hashlib.sha256(session.encode()).hexdigest().encode() not in kept, "not even in what SQLite left unused"
+    assert hashlib.sha256(token.encode()).hexdigest().encode() in kept
+    assert "tokens are those of the copy" in run("restore", str(copy), settings.data_dir)
+    assert settings.accounts_database.stat().st_mode & 0o077 == 0
+    with closing(Accounts(settings.accounts_database)) as accounts:
+        assert [user.name for user in accounts.users()] == ["ada"]
+        assert accounts.is_password("ada", PASSWORD)
+        assert accounts.credential(CredentialKind.SESSION, session) is None
+        assert accounts.credential(CredentialKind.TOKEN, token) is not None
+        assert accounts.log_in("ada", PASSWORD, "", ""), "and the list can be written"
 
 
 def run(command: str, file: str, data_dir: Path, status: int = 0) -> str:

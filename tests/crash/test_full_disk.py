@@ -171,7 +171,10 @@ def test_a_training_on_a_full_disk_waits_with_all_that_it_has_learnt(site: Site,
     assert len(site.events(job_id, "started")) == 1
 
 
-def test_what_becomes_of_jobs_is_known_on_a_full_disk(site: Site, small_disk: Path) -> None:
+def test_what_becomes_of_jobs_is_known_on_a_full_disk(
+    site: Site, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.scheduler.SECONDS_BETWEEN_LOOKS_AT_QUEUE", 0.5)
     dataset = generic(site)
     killed = site.make_model(dataset=dataset, **LONG, learning_rate="1e-9")
     waiting = site.make_model(dataset=dataset, train_epochs="1")

@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,17 +52,22 @@ class OpenPage:
         for message in ("", "40/jobs,", f'42/jobs,0["join",{{"room":"{job_id}"}}]'):
             if message:
                 self.socket.send(message)
-            self.socket.recv()
+            self._hear()
+
+    def _hear(self) -> str:
+        """The next message that is no ping; those it answers."""
+        while True:
+            message = str(self.socket.recv())
+            assert message, "the server has closed the socket of a page that answered its pings"
+            if message != "2":
+                return message
+            self.socket.send("3")
 
     def hear_the_end(self) -> int:
         """Hears all until the job is done; the byte up to which events came."""
         heard = 0
         while True:
-            message = self.socket.recv()
-            if message == "2":
-                self.socket.send("3")
-                continue
-            name, content = json.loads(message.partition(",")[2])
+            name, content = json.loads(self._hear().partition(",")[2])
             if name == "job events":
                 assert content["since"] == heard or heard == 0, "no hole"
                 heard = content["next"]
@@ -75,13 +81,19 @@ def test_two_hundred_open_pages_hear_all_and_the_server_answers(
     form = payloads.classification(many_pictures, resize_width="200", resize_height="200")
     url = f"{server.url}/datasets/images/classification.json"
     # It waits behind two others until all pages are open.
-    others = [requests.post(url, data=payloads.classification(many_pictures, resize_width="700", resize_height="700"),
-                            timeout=10).json()["id"] for _ in range(DATASET_JOBS_AT_ONCE)]  # fmt: skip
+    long = payloads.classification(many_pictures, resize_width="2048", resize_height="2048")
+    others = [requests.post(url, data=long, timeout=10).json()["id"] for _ in range(DATASET_JOBS_AT_ONCE)]
     job_id = requests.post(url, data=form, timeout=10).json()["id"]
-    pages = [OpenPage(server.url, job_id) for _ in range(PAGES)]
-    for other in others:
-        requests.post(f"{server.url}/jobs/{other}/abort", timeout=10)
-    ends = {page.hear_the_end() for page in pages}
+    # Each is read from its first moment on: who leaves a ping unanswered for some seconds is taken for gone.
+    with ThreadPoolExecutor(PAGES) as readers:
+        pages: list[OpenPage] = []
+        reading: list[Future[int]] = []
+        for _ in range(PAGES):
+            pages.append(OpenPage(server.url, job_id))
+            reading.append(readers.submit(pages[-1].hear_the_end))
+        for other in others:
+            requests.post(f"{server.url}/jobs/{other}/abort", timeout=10)
+        ends = {reader.result() for reader in reading}
     answer = requests.get(f"{server.url}/jobs/{job_id}/events?since=0", timeout=10)
     assert ends == {answer.json()["next"]}
     for page in pages:

@@ -1,18 +1,25 @@
 """What a crash can do to a job, and what its page says then. Real workers, really killed."""
 
 import os
+import resource
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import Refused
-from jobs.events import all_events
+from jobs.events import PART_BYTES, EventWriter, all_events
 from jobs.folder import lock_is_held, take_lock
 from jobs.processes import ending_in_words
+from jobs.reconciling import reconcile
 from jobs.resources import DATASET_JOBS_AT_ONCE, Resources
-from jobs.scheduler import MOST_CRASHES_AT_ONE_PLACE, Scheduler
+from jobs.scheduler import Scheduler
+from jobs.scheduling.endings import MOST_CRASHES_AT_ONE_PLACE
 from jobs.statuses import Status
 from jobs.store import Store
 from tests.conftest import until, worker_pid
@@ -30,7 +37,7 @@ def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store,
 def test_a_dataset_whose_worker_is_killed_is_begun_anew_and_whole(
     scheduler: Scheduler, store: Store, many_pictures: Path
 ) -> None:
-    spec = short_job(many_pictures).model_copy(update={"resize_width": 96, "resize_height": 96})
+    spec = short_job(many_pictures).model_copy(update={"resize_width": 224, "resize_height": 224})
     whole = scheduler.submit(spec)
     wait_for(scheduler, store, whole, Status.DONE)
     killed = scheduler.submit(spec)
@@ -58,14 +65,84 @@ def test_a_dataset_whose_worker_is_killed_each_time_is_an_error_with_its_cause_i
     scheduler: Scheduler, store: Store, many_pictures: Path
 ) -> None:
     job_id = scheduler.submit(long_job(many_pictures))
-    for time in range(1, 2 + MOST_CRASHES_AT_ONE_PLACE):
-        polled_until(scheduler, lambda time=time: history(store, job_id).count("Running") == time)
+    for crash in range(1, 1 + MOST_CRASHES_AT_ONE_PLACE):
+        polled_until(scheduler, lambda crash=crash: history(store, job_id).count("Running") == crash)
         os.killpg(worker_pid(scheduler, job_id), signal.SIGKILL)
     job = wait_for(scheduler, store, job_id, Status.ERROR)
     assert not lock_is_held(scheduler.folder(job_id).lock), "what the worker had started is gone too"
     assert job.cause is not None
     assert job.cause.startswith("Killed from outside (SIGKILL)")
-    assert f"begun anew {MOST_CRASHES_AT_ONE_PLACE} times" in job.cause
+    assert f"begun {MOST_CRASHES_AT_ONE_PLACE} times" in job.cause
+
+
+def test_a_dataset_one_of_whose_processes_is_killed_is_begun_anew(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    """As the kernel does it for want of memory: it takes the largest."""
+    job_id, pid = start_long_job(scheduler, store, many_pictures)
+    one_of_many = psutil.Process(pid).children()[0]
+    one_of_many.kill()
+    polled_until(scheduler, lambda: history(store, job_id).count("Running") == 2)
+    events = scheduler.folder(job_id).events
+    polled_until(scheduler, lambda: "Begun anew" in events.read_text())
+    assert "Killed from outside (SIGKILL)" in events.read_text()
+    scheduler.abort(job_id)
+    wait_for(scheduler, store, job_id, Status.ABORTED)
+
+
+def test_a_pause_is_no_crash_though_a_long_past_has_to_be_read_first(
+    scheduler: Scheduler, store: Store, jobs_dir: Path
+) -> None:
+    """A training has gone back, and is paused before the server has read again all that it said."""
+    job_id, now = "20260101-120000-abcd", time.time()
+    folder = scheduler.folder(job_id)
+    folder.path.mkdir()
+    store.add(job_id, "generic-image-model", "model", "LeNet", "", now - 1000, None)
+    events = EventWriter(folder.events)
+    while folder.events.stat().st_size < 1.5 * PART_BYTES:
+        events.write("train", step=list(range(5000)), loss=[1.0] * 5000, learning_rate=[0.01] * 5000)
+    store.record_events(job_id, 0, folder.events.stat().st_size, {})
+    store.move(job_id, Status.INITIALIZED, Status.RUNNING, now - 10)
+    events.write("started")
+    events.write("resumed", step=100, epoch=1, told=100)
+    scheduler.poll()
+    scheduler.pause(job_id)
+    events.write("stopped")
+    polled_until(scheduler, lambda: store.get(job_id).status is not Status.RUNNING)
+    job = store.get(job_id)
+    assert (job.status, job.cause, job.event_offset) == (Status.PAUSED, None, folder.events.stat().st_size)
+    assert job.summary["loss (train)"]["last"] == 1.0
+    reconcile(store, jobs_dir)
+    assert store.get(job_id) == job
+
+
+@contextmanager
+def no_file_can_be_opened() -> Iterator[None]:
+    """As on a machine on which too much is open: nor can a process be started."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_jobs_whose_workers_cannot_be_started_just_now_wait_and_are_done(
+    scheduler: Scheduler, store: Store, digit_folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [scheduler.submit(short_job(digit_folders)) for _ in range(3)]
+    with no_file_can_be_opened():
+        for _ in range(5):
+            scheduler.poll()
+    assert {store.get(job_id).status for job_id in ids} <= {Status.INITIALIZED, Status.WAITING}
+    assert "Too many open files" in (scheduler.remark(ids[0]) or "")
+    assert "tried" in (scheduler.remark(ids[0]) or "")
+    assert history(store, ids[0])[1:] in ([], ["Waiting"]), "what did not begin is not told as if it had"
+    monkeypatch.setattr("jobs.scheduling.waiting.SECONDS_BEFORE_NEXT_TRY", 0.0)
+    scheduler._waiting._try_at = 0.0
+    scheduler._queue_changed.set()
+    for job_id in ids:
+        assert wait_for(scheduler, store, job_id, Status.DONE).cause is None
 
 
 def test_an_aborted_dataset_leaves_no_half_database(scheduler: Scheduler, store: Store, many_pictures: Path) -> None:
@@ -80,7 +157,7 @@ def test_an_aborted_dataset_leaves_no_half_database(scheduler: Scheduler, store:
 def test_a_worker_that_ignores_the_request_to_stop_is_ended_by_force(
     scheduler: Scheduler, store: Store, many_pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.scheduler.STOP_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("jobs.scheduling.workers.STOP_GRACE_SECONDS", 0.2)
     job_id, pid = start_long_job(scheduler, store, many_pictures)
     os.kill(pid, signal.SIGSTOP)
     scheduler.abort(job_id)
@@ -99,7 +176,7 @@ def test_a_restarted_server_takes_up_a_worker_that_it_did_not_start(
     job = wait_for(successor, store, job_id, Status.DONE)
     assert job.summary["progress"] == 1.0
     # Only the one that started the worker can take its exit status from the kernel.
-    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
+    scheduler.workers.known[job_id].process.wait()  # type: ignore[union-attr]
 
 
 def test_a_dataset_whose_worker_died_while_the_server_was_away_is_begun_anew(
@@ -107,11 +184,11 @@ def test_a_dataset_whose_worker_died_while_the_server_was_away_is_begun_anew(
 ) -> None:
     job_id, pid = start_long_job(scheduler, store, many_pictures)
     os.killpg(pid, signal.SIGKILL)
-    scheduler._children[job_id].process.wait()  # type: ignore[union-attr]
+    scheduler.workers.known[job_id].process.wait()  # type: ignore[union-attr]
     successor = Scheduler(jobs_dir, store, Resources())
     events = scheduler.folder(job_id).events
     polled_until(successor, lambda: any(event["type"] == "begun_anew" for event in all_events(events)))
-    assert "while the server was away" in events.read_text()
+    assert "the server was started anew since" in events.read_text()
     successor.abort(job_id)
     wait_for(successor, store, job_id, Status.ABORTED)
 
@@ -171,12 +248,17 @@ def test_a_round_without_news_reads_none_of_the_jobs_that_wait(
     for _ in range(3):
         scheduler.poll()
     assert sum(store.get(job_id).status is Status.WAITING for job_id in waiting) == 10 - DATASET_JOBS_AT_ONCE
-    asked: list[str] = []
-    store._connection.set_trace_callback(asked.append)
-    scheduler.poll()
-    store._connection.set_trace_callback(None)
-    assert [query for query in asked if query.startswith("SELECT")] == [asked[0]]
-    assert "status = 'Running'" in asked[0]
+
+    def a_round_asked_for_the_running_ones_alone() -> bool:
+        asked: list[str] = []
+        store._connection.set_trace_callback(asked.append)
+        scheduler.poll()
+        store._connection.set_trace_callback(None)
+        queries = [query for query in asked if query.startswith("SELECT")]
+        return len(queries) == 1 and "status = 'Running'" in queries[0]
+
+    # The jobs at work may have news in any single round.
+    until(a_round_asked_for_the_running_ones_alone, 20, "a round without news asks for nothing else")
     # The third takes the place of one that ended, and the others are told for whom they wait now.
     scheduler.abort(waiting[0])
     wait_for(scheduler, store, waiting[0], Status.ABORTED)
@@ -210,7 +292,10 @@ def test_an_abort_at_the_moment_of_the_start_is_not_lost(
     assert wait_for(scheduler, store, job_id, Status.ABORTED, Status.DONE).status is Status.ABORTED
 
 
-@pytest.mark.parametrize("line", ["this is no JSON", "[1, 2]", '{"type": "progress"}', '{"type": "train", "loss": 3}'])
+@pytest.mark.parametrize("line", [
+    "this is no JSON", "[1, 2]", '{"type": "progress"}', '{"type": "train", "loss": 3}',
+    pytest.param("\n" * 30_000, id="flood"),
+])  # fmt: skip
 def test_a_strange_event_does_not_keep_a_job_from_ending(
     scheduler: Scheduler, store: Store, digit_folders: Path, line: str
 ) -> None:

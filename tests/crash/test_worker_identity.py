@@ -35,7 +35,7 @@ def test_no_stranger_is_signalled_though_the_lock_file_names_him(
         successor.poll()
         successor.abort(job_id)
         successor.poll()
-        scheduler._children[job_id].process.wait(20)  # type: ignore[union-attr]
+        scheduler.workers.known[job_id].process.wait(20)  # type: ignore[union-attr]
         wait_for(successor, store, job_id, Status.ABORTED)
         assert stranger.poll() is None
         stranger.communicate(b"\n")
@@ -48,10 +48,10 @@ def test_a_worker_whose_server_died_before_it_could_note_it_is_found_by_its_lock
     store._connection.execute("UPDATE jobs SET worker = NULL")
     successor = Scheduler(jobs_dir, store, Resources())
     successor.poll()
-    assert successor._children[job_id].worker == scheduler._children[job_id].worker
+    assert successor.workers.known[job_id].identity == scheduler.workers.known[job_id].identity
     successor.abort(job_id)
     successor.poll()
-    scheduler._children[job_id].process.wait(20)  # type: ignore[union-attr]
+    scheduler.workers.known[job_id].process.wait(20)  # type: ignore[union-attr]
     wait_for(successor, store, job_id, Status.ABORTED)
 
 
@@ -68,5 +68,5 @@ def test_a_worker_that_lets_go_of_its_lock_is_not_joined_by_another(
     for _ in range(3):
         successor.poll()
     assert store.get(job_id).status is Status.RUNNING
-    assert successor._children[job_id].worker == scheduler._children[job_id].worker
+    assert successor.workers.known[job_id].identity == scheduler.workers.known[job_id].identity
     os.killpg(pid, signal.SIGCONT)

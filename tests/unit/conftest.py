@@ -8,6 +8,12 @@ import torch
 
 
 @pytest.fixture(autouse=True)
+def same_weights_whatever_ran_before() -> None:
+    """A network that a test makes has the weights of one seed, or chance would decide on what its units do."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def processor_as_it_was() -> Iterator[None]:
     """A training makes the processor take the smallest numbers for zero. The tests after it count with them.
 

@@ -16,7 +16,7 @@ from jobs.events import Event, EventWriter, all_events
 from jobs.folder import JobFolder
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
 from jobs.storage.database import DatabaseWriter
-from jobs.storage.datum import array_datum
+from jobs.storage.datum import array_datum, parse_datum
 from jobs.worker import WorkerJob
 
 JOB_ID = "20151111-210842-a4ec"
@@ -83,6 +83,15 @@ def save_database(folder: Path, values: list[bytes], keys: list[bytes] | None = 
 
 def save_pictures_database(folder: Path, pictures: list[NDArray[np.uint8]], encoding: Any = "png") -> Path:
     return save_database(folder, [array_datum(pixels, number % 3, encoding) for number, pixels in enumerate(pictures)])
+
+
+def vector_datum(values: NDArray[np.float32]) -> bytes:
+    """A record of a label database: a vector."""
+    datum = parse_datum(b"")
+    datum.channels = datum.height = 1
+    datum.width = len(values)
+    datum.float_data.extend(values.tolist())
+    return datum.SerializeToString()
 
 
 def read_json(path: Path) -> Any:

@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.children import ChildProcess, Launcher, Order, child_environment, signal_group
+from jobs.children import ChildProcess, Launcher, child_environment, signal_group
 from jobs.containment.confinement import Needs
+from jobs.orders import Order
 from tests.conftest import until
 
 

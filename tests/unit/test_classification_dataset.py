@@ -280,14 +280,24 @@ def test_children_do_not_outlive_a_killed_worker(slow_job: Any) -> None:
     until(lambda: not any(child.is_running() for child in children), 20, "children are gone")
 
 
-def test_a_killed_child_ends_the_job_with_a_sentence(slow_job: Any) -> None:
+def test_a_worker_one_of_whose_children_is_killed_shares_its_fate(slow_job: Any) -> None:
+    """So that the job is begun anew, as it is where the worker itself is killed."""
     worker = start_worker(slow_job.folder)
     children = until(lambda: children_at_work(worker.pid), 30, "children at work")
     children[0].kill()
+    assert worker.wait(20) == -signal.SIGKILL
+    assert "ended from outside (SIGKILL)" in slow_job.folder.log.read_text()
+    assert not events_of(slow_job, "failed")
+    until(lambda: not any(child.is_running() for child in children), 20, "children are gone")
+
+
+def test_a_child_that_crashes_ends_the_job_with_a_sentence(slow_job: Any) -> None:
+    worker = start_worker(slow_job.folder)
+    children = until(lambda: children_at_work(worker.pid), 30, "children at work")
+    children[0].send_signal(signal.SIGSEGV)
     assert worker.wait(20) == 1
-    failed = list(all_events(slow_job.folder.events))[-1]
-    assert failed["type"] == "failed"
-    assert "ended from outside (SIGKILL)" in failed["cause"]
+    (failed,) = events_of(slow_job, "failed")
+    assert "ended from outside (SIGSEGV)" in failed["cause"]
     assert not list(slow_job.folder.path.glob("*_db")) + list(slow_job.folder.path.glob(".*"))
 
 

@@ -30,6 +30,26 @@ def fault_of(text: str) -> BadNetwork:
     return caught.value
 
 
+def test_networks_of_torchvision_are_networks_like_others() -> None:
+    network = build_network(
+        """
+from torchvision.models import squeezenet1_1
+from torchvision.transforms.v2 import functional
+
+def network(params):
+    return dict(model=squeezenet1_1(num_classes=10), loss=nn.CrossEntropyLoss(),
+                label_hook=lambda input, label: label)
+""",
+        NetworkParams((3, 64, 64)),
+    )
+    assert network.model(torch.zeros(2, 3, 64, 64)).shape == (2, 10)
+
+
+def test_compiled_model_is_refused_with_what_to_do() -> None:
+    text = "def network(params):\n    return dict(model=torch.compile(nn.Sequential(nn.Flatten(), nn.Linear(784, 2))))"
+    assert "torch.compile does not work here" in str(fault_of(text))
+
+
 def test_starter_is_the_seed():
     assert starter_network((1, 28, 28)) == DESIGN_TWIN
 

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from jobs.errors import StopRequested
-from jobs.storage.cores import ChildKilled, on_all_cores
+from jobs.errors import ProcessKilled, StopRequested
+from jobs.storage.cores import on_all_cores
 
 # Longer than a pipe holds, so that a child is most often in the middle of writing it.
 LONG_ANSWER = 8 << 20
@@ -41,8 +41,10 @@ def test_a_caller_that_stops_is_not_kept_by_half_an_answer() -> None:
 @pytest.mark.timeout(20)
 def test_a_killed_child_is_told_with_its_signal() -> None:
     for _ in range(4):
-        with pytest.raises(ChildKilled, match="SIGKILL"):
+        with pytest.raises(ProcessKilled, match="SIGKILL"):
             for number, _answer in enumerate(answers(), 1):
                 if number == 3:
-                    os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+                    pid = multiprocessing.active_children()[0].pid
+                    assert pid, "0 would be this process and all of its group"
+                    os.kill(pid, signal.SIGKILL)
         assert multiprocessing.active_children() == []

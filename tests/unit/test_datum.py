@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from jobs.errors import BadDatabase
-from jobs.storage.datum import array_datum, encoded_datum, image_of, label_of, parse_datum, stored_as, vector_datum
-from tests.unit.storage_jobs import picture
+from jobs.storage.datum import array_datum, encoded_datum, image_of, label_of, parse_datum, stored_as
+from tests.unit.storage_jobs import picture, vector_datum
 
 
 def varint(number: int) -> bytes:

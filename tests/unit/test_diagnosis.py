@@ -47,7 +47,7 @@ def sentences(tmp_path: Path):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_starter_network_is_healthy_untrained_and_trained(sentences, seed):
     found = sentences(train_epochs=25, random_seed=seed, solver_type="ADAM", learning_rate=0.001)
-    assert len(found) > 2
+    assert len(found) >= 2, "of the untrained and of the trained"
     assert all(warnings == [] for warnings in found)
 
 

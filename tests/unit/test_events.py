@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.events import LONGEST_LINE, EventPage, EventWriter, all_events, in_words, read_events
+from jobs.events import BLOCK_BYTES, LONGEST_LINE, EventPage, EventWriter, all_events, in_words, read_events
 
 
 @pytest.fixture
@@ -52,12 +52,23 @@ def test_half_a_line_is_not_read(log: Path) -> None:
     assert page.next < log.stat().st_size
 
 
-def test_the_next_writer_drops_half_a_line_and_nothing_else(log: Path) -> None:
+@pytest.mark.parametrize("rest", [b"", b"x" * 3 * BLOCK_BYTES])
+def test_the_next_writer_drops_half_a_line_and_nothing_else(log: Path, rest: bytes) -> None:
     EventWriter(log).write("whole")
     with log.open("ab") as file:
-        file.write(b'{"type":"torn"')
+        file.write(b'{"type":"torn"' + rest)
     EventWriter(log).write("after")
     assert [event["type"] for event in all_events(log)] == ["whole", "after"]
+
+
+def test_a_log_that_lost_its_end_is_told_of_up_to_its_last_whole_line(log: Path) -> None:
+    writer = EventWriter(log)
+    writer.write("whole")
+    end = log.stat().st_size
+    with log.open("ab") as file:
+        file.write(b'{"type":"torn"')
+    page = read_events(log, since=end + 1000)
+    assert (page.events, page.next, page.more) == ([], end, False)
 
 
 def test_a_long_log_comes_in_pages_that_lose_nothing(log: Path) -> None:
@@ -112,6 +123,19 @@ def test_numbers_that_json_has_not_are_refused_and_have_words(log: Path) -> None
         "nan", "infinity", "-infinity", 1.5]  # fmt: skip
     EventWriter(log).write("train", loss=in_words(float("nan")))
     assert json.loads(log.read_text())["loss"] == "nan"
+
+
+@pytest.mark.parametrize("number, word", [
+    ("NaN", "nan"), ("1e999", "infinity"), ("-1e999", "-infinity"), ("-Infinity", "-infinity"), ("1E+400", "infinity"),
+    ("9" * 400 + ".0", "infinity"), ("1e-999", 0.0), ("2.5e100", 2.5e100), ("0.25", 0.25),
+])  # fmt: skip
+def test_what_pasted_code_writes_for_a_number_is_strict_json_for_who_reads_it(
+    log: Path, number: str, word: float | str
+) -> None:
+    log.write_text(f'{{"type":"usage","deep":[{{"number":{number}}}]}}\n')
+    (event,) = read_events(log).events
+    assert event["deep"] == [{"number": word}]
+    json.dumps(event, allow_nan=False)
 
 
 def test_a_line_that_the_disk_takes_half_of_is_taken_back(log: Path) -> None:

@@ -1,6 +1,5 @@
 """Which snapshots a training keeps, and that going on from any of them ends with the same weights and losses."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jobs.models.generic_image import KeepSnapshots
 from jobs.summaries import apply_event
 from jobs.training.job import train
 from jobs.training.snapshot_files import (
+    epochs_in_words,
     newest_good_snapshot,
     of_epoch,
     passing,
@@ -118,13 +118,8 @@ def test_snapshots_between_those_of_epochs_change_nothing_and_one_can_go_on_from
     assert {event["epoch"] for event in events_of(job, "snapshot")} == {stopped, 5}, "only these can be tested"
 
 
-def test_a_time_limit_stops_a_training_with_its_snapshot_and_says_so(tmp_path: Path) -> None:
-    make_dataset(tmp_path)
-    job = model_job(tmp_path, **OPTIONS | {"train_epochs": 100_000}, time_limit=0.0001)
-    with pytest.raises(StopRequested, match=r"It reached its time limit of 0\.0001 hours\. Resume lets it go on"):
-        train(job)
-    reached = events_of(job, "snapshot")[-1]["step"]
-    with pytest.raises(StopRequested, match="time limit"):
-        train(taken_up(job, threading.Event()))
-    assert events_of(job, "resumed")[0]["step"] == reached
-    assert events_of(job, "snapshot")[-1]["step"] > reached
+@pytest.mark.parametrize(("epochs", "words"), [
+    (10, "10"), (9.5, "9.5"), (9.98, "9.98"), (9.04, "9.04"), (0.996, "0.996"), (1e-9, "0.000000"), (1000000.25, "1000000.2"),
+])  # fmt: skip
+def test_nobody_takes_a_part_of_an_epoch_for_the_whole(epochs: float, words: str) -> None:
+    assert epochs_in_words(epochs) == words

@@ -15,7 +15,7 @@ def check(text: str) -> tuple[dict[str, Any], str]:
         "text": text,
         "image_shape": [1, 28, 28],
         "label_shape": [],
-        "label_dtype": "int64",
+        "label_range": [0, 9],
         "crop_size": None,
         "n_classes": None,
         "seconds": 20,

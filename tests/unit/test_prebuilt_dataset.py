@@ -12,7 +12,7 @@ from jobs.errors import BadDatabase, EnvironmentFault, StopRequested, UserError
 from jobs.events import all_events
 from jobs.storage.arrays import open_split, read_mean
 from jobs.storage.classification import create
-from jobs.storage.datum import array_datum, encoded_datum, vector_datum
+from jobs.storage.datum import array_datum, encoded_datum
 from jobs.storage.images import as_image, encode
 from jobs.storage.mean import write_mean_file
 from jobs.storage.prebuilt import _check_free_space, analyse
@@ -27,6 +27,7 @@ from tests.unit.storage_jobs import (
     save_database,
     save_pictures_database,
     start_worker,
+    vector_datum,
 )
 
 # The order of the bytes of the keys 0 … 11.

@@ -14,7 +14,7 @@ from PIL import Image
 from jobs.folder import JobFolder
 from jobs.networks.starter import starter_network
 from jobs.training.job import train
-from tests.unit.digits_jobs import digits, make_dataset, model_job
+from tests.unit.digits_jobs import DATASET, MODEL, digits, make_dataset, model_job
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -29,11 +29,14 @@ def jobs_dir(tmp_path_factory) -> Path:
     return jobs_dir
 
 
+def predictor(jobs_dir: Path) -> list[str]:
+    return [sys.executable, "-P", "-m", "jobs.predictor", str(jobs_dir / MODEL), str(jobs_dir / DATASET)]
+
+
 @pytest.fixture(scope="module")
 def ask(jobs_dir: Path, tmp_path_factory) -> Iterator[Ask]:
-    model, dataset = sorted(jobs_dir.iterdir(), key=lambda path: path.name == "20250101-000000-da7a")
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "jobs.predictor", model, dataset],
+        predictor(jobs_dir),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,7 +66,7 @@ def digit(tmp_path_factory) -> str:
 
 def test_prediction_shows_the_four_pictures_and_the_error(ask, digit):
     prediction = ask(epoch=40, image=digit)["prediction"]
-    assert prediction["epoch"] == 40
+    assert prediction["snapshot"] == "snapshot of epoch 40"
     assert prediction["image"] == "digit.png"
     assert [picture["key"] for picture in prediction["pictures"]] == [
         "original",
@@ -95,8 +98,8 @@ def test_visualizations_list_every_layer(ask, digit):
 
 
 def test_newest_snapshot_is_taken_when_none_is_named(ask, digit):
-    assert ask(image=digit)["prediction"]["epoch"] == 40
-    assert ask(image=digit, epoch=20)["prediction"]["epoch"] == 20
+    assert ask(image=digit)["prediction"]["snapshot"] == "snapshot of epoch 40"
+    assert ask(image=digit, epoch=20)["prediction"]["snapshot"] == "snapshot of epoch 20"
 
 
 def test_snapshots_differ(ask, digit):
@@ -104,14 +107,21 @@ def test_snapshots_differ(ask, digit):
     assert errors[0] == errors[2] != errors[1]
 
 
-def test_warm_request_takes_under_100_ms(ask, digit):
-    ask(image=digit, show_visualizations=True)
+def test_a_warm_request_takes_a_tenth_of_a_cold_one(ask, digit, jobs_dir):
+    """How long it takes, `tests/benchmarks/warm_prediction.py` measures; here other tests may be at work."""
+    request = {"image": digit, "show_visualizations": True}
+    started = time.perf_counter()
+    subprocess.run(
+        predictor(jobs_dir), input=json.dumps({"id": 7, **request}), capture_output=True, text=True, check=True
+    )
+    cold = time.perf_counter() - started
+    ask(**request)
     times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        ask(image=digit, show_visualizations=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.1
+    for _ in range(5):
+        started = time.perf_counter()
+        ask(**request)
+        times.append(time.perf_counter() - started)
+    assert min(times) < cold / 10
 
 
 def test_each_wrong_request_gets_its_sentence_and_the_next_one_works(ask, digit, tmp_path):

@@ -59,7 +59,8 @@ def test_a_channel_is_the_unit_of_a_convolution_and_a_norm_passes_it_on():
 
 def test_a_shared_relu_is_measured_at_each_of_its_calls():
     relu = nn.ReLU()
-    layers = nn.Linear(64, 10), relu, with_bias(nn.Linear(10, 10), -1e6), relu, nn.Linear(10, 3)
+    one_never_fires = with_bias(nn.Linear(10, 10), -1e6, *[1e6] * 9)
+    layers = nn.Linear(64, 10), relu, one_never_fires, relu, nn.Linear(10, 3)
     found, _ = look(nn.Sequential(nn.Flatten(), *layers))
     assert [(each.call, each.dead, each.fed_by) for each in found] == [(2, 0, (1,)), (4, 1, (3,))]
 

@@ -3,17 +3,22 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from jobs.curves import Curve
 from jobs.errors import StopRequested, UserError
-from jobs.events import EventWriter, all_events, that_count
+from jobs.events import EventWriter, that_count
+from jobs.networks.contract import Network
 from jobs.training.checkpoints import load_snapshot
 from jobs.training.job import train
+from jobs.training.outside import set_attributes
+from jobs.training.snapshot_files import of_epoch
 from jobs.worker import WorkerJob
 from tests.unit.digits_jobs import events_of, make_dataset, model_job
 
@@ -70,7 +75,7 @@ def told(job: WorkerJob) -> dict[str, Any]:
     """The steps, losses and learning rates of the curve, and the validations, as the server reads them."""
     curve = Curve(job.folder.events)
     curve.read_on()
-    counting = that_count(all_events(job.folder.events))
+    counting = list(chain.from_iterable(that_count(job.folder.events, ("train", "validation"))))
     for name in ("step", "loss", "learning_rate"):
         folded = [value for event in counting if event["type"] == "train" for value in event[name]]
         assert folded == curve.train[name].tolist(), "both ways of reading say the same"
@@ -131,6 +136,21 @@ def test_without_any_snapshot_it_begins_anew_and_what_was_told_before_is_void(tm
     assert not list(job.folder.path.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize("seed", [3, None])
+def test_the_seed_is_said_once_and_then_from_where_it_goes_on(tmp_path: Path, seed: int | None) -> None:
+    make_dataset(tmp_path)
+    job = model_job(tmp_path, **OPTIONS, random_seed=seed)
+    for part, times in enumerate((14, 17, 19)):
+        stopped = taken_up(job, StopAt(times)) if part else WorkerJob(job.folder, job.spec, job.events, StopAt(times))
+        with pytest.raises(StopRequested):
+            train(stopped)
+    train(taken_up(job))
+    said = [event["text"] for event in events_of(job, "message")]
+    assert sum(text.startswith("Random seed:") for text in said) == 1
+    assert sum("Taken up again after step" in text for text in said) == 3
+    assert seed is None or "Random seed: 3." in said
+
+
 def test_frames_of_steps_that_come_again_are_dropped_and_no_number_is_given_twice(tmp_path: Path) -> None:
     job = trained(tmp_path)
     before = events_of(job, "frame")
@@ -165,6 +185,22 @@ def test_a_long_training_thins_its_curve_as_if_it_had_not_been_stopped(
     assert newest > 2
     job.folder.snapshot(newest).unlink()
     train(taken_up(job))
+    assert told(job) == told(whole)
+
+
+def test_who_dies_while_it_replaces_the_only_snapshot_goes_on_from_that(tmp_path: Path) -> None:
+    options = {"snapshot_interval": 0, "snapshot_minutes": ""}
+    whole = trained(tmp_path / "whole", **options)
+    make_dataset(tmp_path / "parts")
+    job = model_job(tmp_path / "parts", **OPTIONS | options)
+    for stop in (StopAt(4), StopAt(3)):
+        with pytest.raises(StopRequested):
+            train(taken_up(job, stop))
+    # Paused twice in the first epoch: as if it had died before the manifest of the second pause.
+    of_epoch(job.folder, 1).manifest_path.unlink()
+    train(taken_up(job))
+    assert [event["step"] for event in events_of(job, "resumed")] == [0, 4, 4]
+    assert weights(job, 5) == weights(whole, 5)
     assert told(job) == told(whole)
 
 
@@ -218,6 +254,258 @@ def test_what_modules_and_the_loss_keep_outside_of_the_weights_goes_on_too(tmp_p
     assert told(job) == told(whole)
     assert weights(job, 5) == weights(whole, 5)
     assert not [event for event in events_of(job, "message") if event["level"] == "warning"]
+
+
+# A module that counts in something of its own, and one that counts in validations, too.
+KEEPING = """
+import collections, random, types
+import numpy as np
+
+class Own:
+    def __init__(self):
+        self.steps = 0
+
+OUTSIDE
+
+class Keeping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kept = BEGIN
+
+    def forward(self, input):
+        if self.training:
+            CHANGE
+        return input * (1 + (VALUE) / 1000)
+
+def network(params):
+    model = nn.Sequential(Scale(1 / 256), nn.Flatten(), nn.Linear(400, 10), Keeping(), nn.Linear(10, 400),
+                          nn.Unflatten(1, (1, 20, 20)))
+    return dict(model=model, loss=nn.MSELoss(), label_hook=lambda input, label: input)
+"""
+
+
+def keeping(begin: str, change: str, value: str, outside: str = "") -> str:
+    text = KEEPING.replace("BEGIN", begin).replace("CHANGE", change).replace("VALUE", value)
+    return text.replace("OUTSIDE", outside)
+
+
+def stopped_and_taken_up(jobs_dir: Path, times: int = 13, **changes: Any) -> WorkerJob:
+    make_dataset(jobs_dir)
+    job = model_job(jobs_dir, **OPTIONS | changes)
+    with pytest.raises(StopRequested):
+        train(taken_up(job, StopAt(times)))
+    train(taken_up(job))
+    return job
+
+
+def warnings_of(job: WorkerJob) -> list[str]:
+    return [event["text"] for event in events_of(job, "message") if event["level"] == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("begin", "change", "value"),
+    [
+        pytest.param("{'steps': {1: 0}}", "self.kept['steps'][1] += 1", "self.kept['steps'][1]", id="dict"),
+        pytest.param("[0]", "self.kept.append(self.kept[-1] + 1)", "len(self.kept)", id="list"),
+        pytest.param("(0, [0])", "self.kept = (self.kept[0] + 1, self.kept[1])", "self.kept[0]", id="tuple"),
+        pytest.param("{0}", "self.kept.add(len(self.kept))", "len(self.kept)", id="set"),
+        pytest.param("collections.deque([0], 50)", "self.kept.append(len(self.kept))", "sum(self.kept)", id="deque"),
+        pytest.param("collections.Counter()", "self.kept['steps'] += 1", "self.kept['steps']", id="counter"),
+        pytest.param("b''", "self.kept += bytes([len(self.kept)])", "len(self.kept)", id="bytes"),
+        pytest.param("1", "self.kept *= 9**30", "len(str(self.kept))", id="an int of many digits"),
+        pytest.param("np.float64(0)", "self.kept = self.kept + np.float64(0.1)", "float(self.kept)", id="number of numpy"),
+        pytest.param("np.zeros(3)", "self.kept += 0.1", "float(self.kept.sum())", id="array"),
+        pytest.param("torch.zeros(300, 300)", "self.kept += 0.1", "self.kept.mean()", id="large tensor"),
+        pytest.param("[torch.zeros(2)]", "self.kept[0] += 0.1", "self.kept[0].mean()", id="tensor in a list"),
+        pytest.param("None", "self.kept = input.detach()", "0 if self.kept is None else self.kept.mean()", id="last output"),
+        pytest.param("random.Random(1)", "self.drawn = self.kept.random()", "getattr(self, 'drawn', 0)", id="random"),
+        pytest.param(
+            "np.random.default_rng(1)", "self.drawn = self.kept.random()", "getattr(self, 'drawn', 0)", id="generator"
+        ),
+        pytest.param(
+            "np.random.RandomState(1)", "self.drawn = self.kept.normal()", "getattr(self, 'drawn', 0)", id="state"
+        ),
+        pytest.param(
+            "torch.Generator()",
+            "self.drawn = torch.rand(1, generator=self.kept)",
+            "getattr(self, 'drawn', 0)",
+            id="generator of torch",
+        ),
+    ],
+)  # fmt: skip
+def test_whatever_plain_things_a_module_keeps_go_on_with_it(
+    tmp_path: Path, begin: str, change: str, value: str
+) -> None:
+    changes = {"custom_network": keeping(begin, change, value), "train_epochs": 2}
+    whole = trained(tmp_path / "whole", **changes)
+    job = stopped_and_taken_up(tmp_path / "parts", **changes)
+    assert weights(job, 2) == weights(whole, 2)
+    assert told(job) == told(whole)
+    assert warnings_of(job) == warnings_of(whole) == []
+    still = trained(tmp_path / "still", **changes | {"custom_network": keeping(begin, "pass", value)})
+    assert weights(still, 2) != weights(whole, 2), "it matters"
+
+
+@pytest.mark.parametrize(
+    ("begin", "change", "value", "outside", "words"),
+    [
+        pytest.param("Own()", "self.kept.steps += 1", "self.kept.steps", "", "kept of model.3", id="object"),
+        pytest.param(
+            "types.SimpleNamespace(steps=0)", "self.kept.steps += 1", "self.kept.steps", "", "kept of model.3", id="namespace"
+        ),
+        pytest.param("[0, Own()]", "self.kept[0] += 1", "self.kept[0]", "", "kept of model.3", id="beside an object"),
+        pytest.param(
+            "iter(range(99))", "self.steps = next(self.kept)", "getattr(self, 'steps', 0)", "", "kept of model.3", id="iterator"
+        ),
+        pytest.param("None", "seen.add_(1)", "seen", "seen = torch.zeros(1)", "seen", id="tensor in a global"),
+        pytest.param("None", "seen.add_(1)", "seen.mean()", "seen = torch.zeros(300, 300)", "seen", id="large one"),
+        pytest.param("None", "seen[:] += 1", "float(seen[0])", "seen = np.zeros(1)", "seen", id="array in a global"),
+        pytest.param("None", "self.drawn = rng.random()", "getattr(self, 'drawn', 0)", "rng = random.Random(1)", "rng",
+                     id="random of a global"),
+        pytest.param("None", "Own.steps += 1", "Own.steps", "Own.steps = 0", "Own", id="class"),
+        pytest.param("None", "Keeping.seen = Keeping.__dict__.get('seen', 0) + 1", "getattr(Keeping, 'seen', 0)", "",
+                     "Keeping.seen", id="class of a module"),
+        pytest.param("None", "count()", "count.steps", "def count():\n    count.steps += 1\ncount.steps = 0", "count",
+                     id="attribute of a function"),
+        pytest.param("None", "count()", "0", "def make():\n    steps = [0]\n    def count():\n        steps[0] += 1\n"
+                     "    return count\ncount = make()", "count", id="closure"),
+    ],
+)  # fmt: skip
+def test_what_no_snapshot_holds_is_named(
+    tmp_path: Path, begin: str, change: str, value: str, outside: str, words: str
+) -> None:
+    changes = {"train_epochs": 2, "live_layers": False}
+    job = trained(tmp_path, custom_network=keeping(begin, change, value, outside), **changes)
+    (warning,) = warnings_of(job)
+    assert warning.startswith(f"The network's text changes {words} while it trains, ")
+    assert "goes on with what the text begins with" in warning
+
+
+@pytest.mark.parametrize(
+    ("begin", "change", "value"),
+    [
+        pytest.param("seen", "seen[0] += 1", "seen[0]", id="the global itself"),
+        pytest.param("None", "seen[0] += 1; self.kept = seen", "seen[0]", id="since the training began"),
+        pytest.param("seen", "self.kept = [self.kept[0] + 1]", "self.kept[0] + 5 * seen[0]", id="another in its place"),
+        pytest.param("tensor", "self.kept = self.kept + 1", "self.kept + 5 * tensor", id="another tensor in its place"),
+    ],
+)
+def test_what_a_module_keeps_may_be_a_global_too(tmp_path: Path, begin: str, change: str, value: str) -> None:
+    # Not yet in the steps that check the network.
+    change = f"self.steps = vars(self).get('steps', 0) + 1\n            if self.steps > 5: {change}"
+    text = keeping(begin, change, value, "seen = [0]\ntensor = torch.zeros(1)")
+    whole = trained(tmp_path / "whole", custom_network=text)
+    job = stopped_and_taken_up(tmp_path / "parts", custom_network=text)
+    assert weights(job, 5) == weights(whole, 5)
+    assert warnings_of(job) == []
+
+
+def test_attributes_of_a_snapshot_of_an_older_version_are_put_back() -> None:
+    model = nn.Sequential(nn.Identity())
+    vars(model[0]).update(seen=torch.zeros(2), steps=0)
+    held = model[0].seen
+    set_attributes(Network(model), {"model.0": {"seen": torch.ones(2), "steps": 5, "mean": torch.ones(1)}})
+    assert (held.tolist(), model[0].steps, model[0].mean.item()) == ([1, 1], 5, 1)
+
+
+def test_parameters_in_lists_stay_parameters_and_weights_that_are_frozen_stay_so(tmp_path: Path) -> None:
+    text = keeping(
+        "[0]",
+        "self.kept[0] += 1; self.own[0].requires_grad_(self.kept[0] < 8); self.seen = self.own[0].detach()",
+        "(self.own[0] if self.own[0].requires_grad else self.seen).mean()",
+    ).replace("self.kept = ", "self.weight = nn.Parameter(torch.ones(2)); self.own = [self.weight]; self.kept = ")
+    whole = trained(tmp_path / "whole", custom_network=text, solver_type="NESTEROV")
+    job = stopped_and_taken_up(tmp_path / "parts", custom_network=text, solver_type="NESTEROV")
+    assert weights(job, 5) == weights(whole, 5)
+    assert warnings_of(job) == []
+
+
+@pytest.mark.parametrize("seen", ["weight + 2", "weight.t()", "weight[:1]"])
+def test_gradients_flow_on_through_what_was_computed_of_weights(tmp_path: Path, seen: str) -> None:
+    text = keeping("None", "pass", "self.seen.sum()").replace(
+        "self.kept = ", f"self.weight = nn.Parameter(torch.rand(2, 2)); self.seen = self.{seen}; self.kept = "
+    )
+    # With frames, between which and steps it stays, too.
+    whole = trained(tmp_path / "whole", custom_network=text, live_layers=False)
+    job = stopped_and_taken_up(tmp_path / "parts", custom_network=text)
+    assert weights(job, 5) == weights(whole, 5)
+    assert warnings_of(job) == []
+
+
+def test_layers_of_torch_that_list_their_weights_go_on(tmp_path: Path) -> None:
+    text = keeping("nn.LSTM(10, 10, batch_first=True)", "pass", "self.kept(input[:, None])[0].mean()")
+    whole = trained(tmp_path / "whole", custom_network=text, train_epochs=2)
+    job = stopped_and_taken_up(tmp_path / "parts", custom_network=text, train_epochs=2)
+    assert weights(job, 2) == weights(whole, 2)
+    assert warnings_of(job) == []
+
+
+@pytest.mark.parametrize("is_persistent", [True, False])
+@pytest.mark.parametrize("place", ["model", "loss"])
+def test_buffers_that_count_in_validations_count_no_batch_twice(
+    tmp_path: Path, is_persistent: bool, place: str
+) -> None:
+    text = keeping("None", "pass", "self.count()")
+    methods = f"""
+        self.register_buffer("steps", torch.zeros(()), persistent={is_persistent})
+
+    def count(self):
+        self.steps += 1
+        return self.steps
+"""
+    text = text.replace("        self.kept = None\n", methods)
+    if place == "loss":
+        text = (
+            text.replace("Keeping(), ", "")
+            .replace("loss=nn.MSELoss()", "loss=Loss()")
+            .replace(
+                "def network",
+                """
+class Loss(Keeping):
+    def forward(self, output, target):
+        return ((output - target) ** 2).mean() * (1 + self.count() / 1000)
+
+def network""",
+            )
+        )
+    whole = trained(tmp_path / "whole", custom_network=text, live_layers=False)
+    # Ten steps, and then within the validation.
+    job = stopped_and_taken_up(tmp_path / "parts", 12, custom_network=text, live_layers=False)
+    assert (events_of(job, "resumed")[-1]["step"], len(events_of(job, "validation"))) == (10, 5)
+    assert weights(job, 5) == weights(whole, 5)
+    assert told(job) == told(whole)
+
+
+def test_what_each_pass_computes_is_in_no_snapshot(tmp_path: Path) -> None:
+    changes = {"train_epochs": 2, "val_interval": 1}
+    text = keeping("None", "pass", "0").replace(
+        "        if self.training", "        self.kept = input\n        if self.training"
+    )
+    job = trained(tmp_path, custom_network=text, **changes)
+    assert "model.3" not in load_snapshot(job.folder, 1)["attributes"]
+    assert warnings_of(job) == []
+
+
+def test_a_list_of_what_steps_computed_is_named(tmp_path: Path) -> None:
+    job = trained(tmp_path, custom_network=keeping("[]", "self.kept.append(input.mean())", "0"), train_epochs=2)
+    (warning,) = warnings_of(job)
+    assert warning.startswith("The network's text changes kept of model.3 while it trains, which is of a kind that no")
+
+
+@pytest.mark.parametrize("begin", ["None", "torch.zeros(2)"])
+def test_buffers_that_grow_go_on_with_their_parts(tmp_path: Path, begin: str) -> None:
+    # Not yet in the steps that check the network.
+    change = """self.steps = vars(self).get('steps', 0) + 1
+            if self.steps > 5:
+                self.kept = torch.full((self.steps,), 2.0)
+                self.whole, self.part = self.kept, self.kept[2:]"""
+    text = keeping(begin, change, "vars(self)['part'].sum() if 'part' in vars(self) else 0").replace(
+        f"self.kept = {begin}", f"self.register_buffer('kept', {begin}, persistent=False)"
+    )
+    whole = trained(tmp_path / "whole", custom_network=text, train_epochs=2)
+    job = stopped_and_taken_up(tmp_path / "parts", custom_network=text, train_epochs=2)
+    assert weights(job, 2) == weights(whole, 2)
+    assert warnings_of(job) == []
 
 
 def test_what_a_text_keeps_where_no_snapshot_holds_it_is_told_once(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import BadDatabase, BadImage, UserError
+from jobs.folder import JobFolder, paths_read_by
 from jobs.specs import ServerPaths
 from jobs.storage.class_folders import parse_folders
 from jobs.storage.classification import create
@@ -14,6 +16,7 @@ from jobs.storage.images import read_content
 from jobs.storage.prebuilt import analyse
 from jobs.torch7.t7 import read_t7
 from tests.unit.storage_jobs import (
+    JOB_ID,
     classification_spec,
     generic_spec,
     make_job,
@@ -152,3 +155,55 @@ def test_weights_that_lead_out_are_refused(root: Path) -> None:
     (root / "weights.t7").symlink_to(root.parent / "outside" / "secret.png")
     with pytest.raises(UserError, match="leads out"):
         read_t7(root / "weights.t7", ServerPaths((root,)))
+
+
+@pytest.fixture
+def site(root: Path) -> ServerPaths:
+    """As a server has them whose data root holds the folder of its jobs, two of which have pictures."""
+    jobs = root / "layerscope" / "jobs"
+    for job in (SHARED, PRIVATE):
+        save_classes(jobs / job / "pictures", a=4, b=4)
+    return ServerPaths((root, jobs), never_whole=(root / "layerscope", jobs))
+
+
+SHARED, PRIVATE = "20250101-000000-0001", "20250101-000000-beef"
+
+
+def test_no_link_leads_into_a_job_that_is_not_named(root: Path, site: ServerPaths) -> None:
+    """Whoever may write into a data root could have other people's pictures in a dataset by it."""
+    jobs, folder = root / "layerscope" / "jobs", root / "pictures"
+    (folder / "a" / "private.png").symlink_to(jobs / PRIVATE / "pictures" / "a" / "000.png")
+    (folder / "b" / "more").symlink_to(jobs / PRIVATE / "pictures" / "b")
+    (folder / "c").symlink_to(jobs / SHARED / "pictures")
+    job = make_job(jobs, classification_spec(folder, folder_pct_val=0))
+    paths = paths_read_by(job.spec, job.folder, site)
+    parsed = parse_folders(job.spec, 1, lambda: None, paths)
+    assert {name: len(found) for name, found in parsed.splits.items()} == {"train": 8}
+    assert "3 files or folders" in parsed.warnings[0]
+    with pytest.raises(PermissionError, match="leads out"):
+        paths.open(folder / "a" / "private.png")
+    create(replace(job, paths=paths))
+
+
+def test_a_job_reads_the_folder_of_another_that_its_form_names(root: Path, site: ServerPaths) -> None:
+    """Where the data directory itself is reached by a link, too."""
+    jobs = root / "layerscope" / "jobs"
+    (root.parent / "way").symlink_to(root / "layerscope")
+    by_a_link = replace(site, never_whole=(root.parent / "way", root.parent / "way" / "jobs"))
+    for paths, named in ((site, jobs), (by_a_link, root.parent / "way" / "jobs")):
+        spec = classification_spec(named / SHARED / "pictures")
+        read = paths_read_by(spec, JobFolder(named / JOB_ID), paths)
+        assert read.allows(named / SHARED / "pictures" / "a" / "000.png")
+        assert not read.allows(named / PRIVATE / "pictures")
+
+
+@pytest.mark.parametrize("named", ["link", "dots", "jobs"])
+def test_what_a_form_names_by_a_link_opens_no_job(root: Path, site: ServerPaths, named: str) -> None:
+    jobs = root / "layerscope" / "jobs"
+    (root / "link").symlink_to(jobs / PRIVATE)
+    (root / "deep" / "layerscope" / "jobs" / PRIVATE).mkdir(parents=True)
+    (root / "deep" / "folder").mkdir()
+    (root / "up").symlink_to(root / "deep" / "folder")
+    path = {"link": root / "link", "dots": root / "up" / ".." / "layerscope" / "jobs" / PRIVATE, "jobs": jobs}[named]
+    read = paths_read_by(classification_spec(path), JobFolder(jobs / JOB_ID), site)
+    assert not read.allows(jobs / PRIVATE / "pictures" / "a" / "000.png")

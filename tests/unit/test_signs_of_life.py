@@ -57,6 +57,12 @@ def signs(clock: Clock) -> SignsOfLife:
     return SignsOfLife(clock)
 
 
+def asleep(worker: WorkerIdentity) -> WorkerIdentity:
+    """The worker once it sleeps: it has said its word, and may still be on its way there."""
+    until(lambda: process_facts(worker.pid).state == "S", 10)  # type: ignore[union-attr]
+    return worker
+
+
 def after_silence(signs: SignsOfLife, clock: Clock, worker: WorkerIdentity, folder: Path) -> str:
     """What is said within ten seconds after the last sign; when the worker computes, it has done some of that."""
     signs.heard("job")
@@ -91,7 +97,7 @@ def test_a_worker_whose_children_compute_is_not_called_stalled(
 def test_who_says_nothing_and_does_nothing_is_stalled(
     signs: SignsOfLife, clock: Clock, start: Start, tmp_path: Path
 ) -> None:
-    worker = start(SLEEP)
+    worker = asleep(start(SLEEP))
     words = after_silence(signs, clock, worker, tmp_path)
     assert words == "Stalled: no sign of its worker for 10 s, and it takes no processor time."
     signs.heard("job")
@@ -121,3 +127,10 @@ def test_a_number_that_was_given_again_is_another_process(start: Start) -> None:
     worker.signal_group(signal.SIGKILL)
     until(lambda: worker.facts() is None, 10)
     assert process_facts(worker.pid) is not None, "nobody has asked yet how it ended"
+
+
+def test_a_worker_whose_folder_somebody_has_removed_is_told_of(
+    start: Start, signs: SignsOfLife, clock: Clock, tmp_path: Path
+) -> None:
+    """And can be stopped: who looks for its signs of life meets no fault."""
+    assert "Its folder is gone" in after_silence(signs, clock, asleep(start(SLEEP)), tmp_path / "gone")

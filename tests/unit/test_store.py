@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import EnvironmentFault, NoSuchJob
+from jobs.database import MARK
+from jobs.errors import DamagedDatabase, EnvironmentFault, NoSuchJob
 from jobs.statuses import Status, Wish
 from jobs.store import SCHEMA, Store
 
@@ -101,9 +102,17 @@ def structure(store: Store) -> set[tuple[str, ...]]:
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, store: Store) -> None:
-    store._connection.execute("PRAGMA user_version=99")
+    store._connection.executescript(f"PRAGMA user_version=99; PRAGMA application_id={MARK + 99}")
     store.close()
     with pytest.raises(EnvironmentFault, match="Update"):
+        Store(tmp_path / "store.sqlite")
+
+
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_version_that_is_said_in_one_place_alone_is_damage(tmp_path: Path, store: Store, version: int) -> None:
+    store._connection.execute(f"PRAGMA user_version={version}")
+    store.close()
+    with pytest.raises(DamagedDatabase, match=f"its version is {version} in one place"):
         Store(tmp_path / "store.sqlite")
 
 

@@ -1,12 +1,15 @@
 """What lists say of a job, from its events."""
 
 import json
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.events import that_count
-from jobs.summaries import MOST_CHARACTERS, Summary, apply_event, take_in
+from jobs.folder import JobFolder
+from jobs.summaries import APPLY, MOST_CHARACTERS, Summary, SummaryTakenAnew, apply_event, take_in
 
 
 def told(*events: dict[str, Any]) -> Summary:
@@ -34,7 +37,13 @@ def test_a_training_that_never_had_a_number_has_no_curve_to_draw() -> None:
     assert "sparkline" not in summary
 
 
-def test_what_was_told_of_steps_that_come_again_does_not_count() -> None:
+def counting(folder: Path, *events: dict[str, Any]) -> list[dict[str, Any]]:
+    """What counts of a log with these events."""
+    (folder / "events.jsonl").write_text("".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events))
+    return list(chain.from_iterable(that_count(folder / "events.jsonl", APPLY.keys())))
+
+
+def test_what_was_told_of_steps_that_come_again_does_not_count(tmp_path: Path) -> None:
     def train(step: list[int], loss: list[float]) -> dict[str, Any]:
         return {"type": "train", "step": step, "epoch": step, "loss": loss}
 
@@ -45,18 +54,28 @@ def test_what_was_told_of_steps_that_come_again_does_not_count() -> None:
               train([4, 5], [0.5, "nan"]), {"type": "validation", "step": 5, "loss": 0.1}, snapshot(5),
               {"type": "resumed", "step": 4, "epoch": 4, "told": 4}, train([5, 6], [99.0, 0.25]),
               {"type": "resumed", "step": 2, "epoch": 2, "told": 2}, train([3], [6.0])]  # fmt: skip
-    counting = that_count(events)
-    assert [step for event in counting if event["type"] == "train" for step in event["step"]] == [1, 2, 3]
-    summary = told(*counting)
+    trained = [event for event in counting(tmp_path, *events) if event["type"] == "train"]
+    assert [step for event in trained for step in event["step"]] == [1, 2, 3]
+    folder = JobFolder(tmp_path)
+    summary = SummaryTakenAnew(folder, folder.events.stat().st_size).read_all()
     assert summary["loss (train)"] == {"last": 6.0, "min": 6.0, "max": 9.0}
     assert summary["loss (val)"] == {"last": 5.0, "min": 5.0, "max": 5.0}
     assert summary["sparkline"]["losses"] == [9.0, 8.0, 6.0]
     assert summary["snapshots"] == [2]
 
 
-def test_strange_events_are_left_to_who_reads_them() -> None:
-    strange: list[dict[str, Any]] = [{"type": "train"}, {"type": "validation", "step": "x"}, {"type": "resumed"}]
-    assert that_count([*strange, {"type": "resumed", "step": 0, "epoch": 0, "told": 0}])[:3] == strange
+def test_a_snapshot_of_the_midst_of_an_epoch_gives_way_to_the_whole() -> None:
+    part = {"type": "snapshot", "epoch": 10, "epochs_done": 9.5}
+    assert told(part)["partial_snapshots"] == {"10": 9.5}
+    assert told(part, {"type": "snapshots_removed", "epochs": [10]})["partial_snapshots"] == {}
+    whole = told(part, {"type": "snapshot", "epoch": 10, "epochs_done": 10.0})
+    assert (whole["snapshots"], whole["partial_snapshots"]) == ([10], {})
+
+
+def test_strange_events_are_left_to_who_reads_them(tmp_path: Path) -> None:
+    strange: list[dict[str, Any]] = [{"type": "train", "time": 1.0}, {"type": "validation", "step": "x"},
+                                     {"type": "resumed", "time": 1.0}]  # fmt: skip
+    assert counting(tmp_path, *strange, {"type": "resumed", "step": 0, "epoch": 0, "told": 0})[:3] == strange
 
 
 @pytest.mark.parametrize("strange", [
@@ -65,7 +84,9 @@ def test_strange_events_are_left_to_who_reads_them() -> None:
     {"type": "progress", "fraction": 0.9, "seconds_left": 3}, {"type": "progress", "fraction": 0.9, "seconds_left": [1, "x"]},
     {"type": "train", "loss": ["many"]}, {"type": "train", "loss": {"a": 1}}, {"type": "train", "loss": [[1]]},
     {"type": "validation", "loss": {"a": 1}}, {"type": "validation", "loss": 1e999}, {"type": "snapshot", "epoch": {"a": 1}},
-    {"type": "snapshot", "epoch": 2**70}, {"type": "waits", "reason": {"a": 1}}, {"type": "stopped", "cause": ["x"]},
+    {"type": "snapshot", "epoch": 2**70},
+    {"type": "snapshot", "epoch": 1, "epochs_done": "x"}, {"type": "network", "epochs": 1e999},
+    {"type": "waits", "reason": {"a": 1}}, {"type": "stopped", "cause": ["x"]},
     {"type": "failed", "cause": {"a": 1}}, {"type": "failed", "cause": "x", "line": [1]},
     {"type": "failed", "cause": "x", "line": 2**70},
 ])  # fmt: skip
@@ -73,7 +94,7 @@ def test_what_pasted_code_says_must_not_break_the_lists_of_all_jobs(strange: dic
     """Nor the database, which could then not note that the job has ended."""
     before = told({"type": "progress", "fraction": 0.5}, {"type": "train", "loss": [1.0]})
     summary = json.loads(json.dumps(before))
-    take_in(summary, strange, "a job")
+    assert take_in(summary, [strange]) == strange
     assert summary == before
 
 

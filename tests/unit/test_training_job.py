@@ -11,6 +11,7 @@ from jobs.networks.starter import starter_network
 from jobs.training.checkpoints import Position, load_snapshot
 from jobs.training.job import train
 from jobs.training.reporting import TrainingReport
+from tests.conftest import until
 from tests.unit.digits_jobs import DATASET, curve, events_of, make_dataset, model_job
 
 SEED = starter_network((1, 28, 28))
@@ -117,8 +118,7 @@ def stop_after(job, step):
     """Ask the job to stop from another thread, as soon as its events tell of this step."""
 
     def watch():
-        while not (curve(job, "step") and curve(job, "step")[-1] >= step):
-            pass
+        until(lambda: curve(job, "step")[-1:] >= [step])
         job.stop.set()
 
     watcher = threading.Thread(target=watch, daemon=True)

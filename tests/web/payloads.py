@@ -19,6 +19,11 @@ def classification(folder: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+def long_classification(folder: Path) -> dict[str, Any]:
+    """A dataset that is at work for as long as a test likes, and ends within a picture when it is aborted."""
+    return classification(folder, dataset_name="long", resize_width="4096", resize_height="4096")
+
+
 def generic(dataset_folder: Path, **changes: Any) -> dict[str, Any]:
     return {
         "dataset_name": "digits, generic",

@@ -1,6 +1,9 @@
 """`layerscope user` and `layerscope token`, as whoever runs the server types them."""
 
+import random
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,13 @@ def test_tokens_from_the_command_line(command: Command, accounts: Accounts) -> N
     assert command("token", "revoke", "ada", str(found.id)).exit_code == 0
     assert accounts.credential(CredentialKind.TOKEN, token) is None
     assert command("token", "add", "ada", " ").exit_code == 1
+    token = accounts.add_token("ada", "nightly runs")
+    typed = f"{PASSWORD}\n"
+    assert "API tokens stay" in command("user", "password", "ada", "--password-stdin", typed=typed).output
+    assert accounts.credential(CredentialKind.TOKEN, token) is not None
+    changed = command("user", "password", "ada", "--revoke-tokens", "--password-stdin", typed=typed)
+    assert "No API token is good" in changed.output
+    assert accounts.credential(CredentialKind.TOKEN, token) is None
 
 
 def test_a_file_of_accounts_that_cannot_be_read_is_told(command: Command, tmp_path: Path) -> None:
@@ -119,3 +129,36 @@ def test_a_file_of_accounts_that_cannot_be_read_is_told(command: Command, tmp_pa
     told = command("user", "list")
     assert told.exit_code == 1
     assert "cannot be used: file is not a database" in told.output
+
+
+def test_a_file_of_accounts_that_is_damaged_is_told_and_left_alone(command: Command, tmp_path: Path) -> None:
+    """Where nobody seems to have an account, everybody is let in."""
+    command("user", "add", "ada", "--password-stdin", typed=f"{PASSWORD}\n")
+    file = tmp_path / "data" / "accounts.sqlite"
+    good = file.read_bytes()
+    chance = random.Random(3)
+    used = [place for place, byte in enumerate(good) if byte]
+    damaged = [b"", good[:4096]]
+    for place in chance.sample(used, 60):
+        damaged.append(good[:place] + bytes([good[place] ^ 1 << chance.randrange(8)]) + good[place + 1 :])
+    refusals = 0
+    for content in damaged:
+        file.write_bytes(content)
+        told = command("user", "list")
+        assert told.exit_code == 1 or "since" in told.output, told.output
+        if told.exit_code:
+            assert "accounts.sqlite cannot be used" in told.output
+            assert file.read_bytes() == content
+            refusals += 1
+        assert [path.name for path in file.parent.glob("accounts*")] == ["accounts.sqlite"]
+    assert refusals > 20
+    file.write_bytes(good)
+    assert "ada" in command("user", "list").output
+
+
+def test_accounts_are_there_without_the_log_of_their_file(command: Command, accounts: Accounts, tmp_path: Path) -> None:
+    command("user", "add", "ada", "--password-stdin", typed=f"{PASSWORD}\n")
+    assert accounts.any(), "the file is open"
+    copy = shutil.copyfile(tmp_path / "data" / "accounts.sqlite", tmp_path / "copy")
+    with closing(Accounts(copy)) as alone:
+        assert [user.name for user in alone.users()] == ["ada"]

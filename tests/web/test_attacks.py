@@ -3,25 +3,30 @@
 | attack | tests |
 |---|---|
 | `../` in addresses, in forty encodings | `test_no_address_leads_out_of_what_is_served` |
+| request lines that no client sends | `test_raw_requests.py`: to a real server, over a socket |
 | deletion outside of the job | `test_what_is_deleted_is_a_job_and_nothing_else` |
 | siblings of roots, links, absolute paths | `unit/test_server_paths.py`, `test_paths.py`, `test_bad_input.py` |
-| paths inside of imported files | no list, archive or job of another tool is imported; a database holds no paths |
-| archives with links, `..`, bombs | none are unpacked for a person who asks over HTTP |
+| paths inside of files that a network forged | `test_forged_folders.py`; no job of another tool is imported |
+| archives with links, `..`, bombs | `unit/test_downloads.py`, `unit/test_backup.py`; none are unpacked over HTTP |
 | SSRF by URL, redirects, DNS rebinding | `test_image_url.py` |
 | an API on all addresses without a login | `test_login.py`, `crash/test_serve.py` |
+| passwords guessed from a network of addresses | `test_who_guesses_from_many_addresses_of_one_place_has_to_wait` |
 | open redirects, fixed secrets, sessions that outlive a password | `test_login.py`, `test_live_accounts.py` |
 | jobs of other people | `test_rights.py`, `test_live_accounts.py` |
 | methods without a browser check, DNS rebinding | `test_access.py`: every route by every method |
-| sockets of another site | `test_access.py`, `test_live.py` |
+| sockets of another site, and after a login has ended | `test_access.py`, `test_live.py`, `test_live_accounts.py` |
 | scripts in names, notes | `test_names_are_text_wherever_they_are_shown`, `test_access.py` |
+| scripts in names of layers and classes, in messages and events | `browser/test_hostile_names.py` |
 | scripts in logs, SVG, CSV | `test_what_a_person_brought_is_no_page`, `test_uploads.py` |
 | pickles, shells, debuggers, models of a hub | `unit/test_sources.py` |
 | fields that leak through filters and orders | `test_lists_are_sorted_and_filtered_by_what_they_show` |
 | bombs of bytes, parts, numbers and JSON | `test_uploads.py` |
 | bombs of pixels, damaged and lying pictures | `test_uploads.py` |
-| links in what a worker wrote | `test_links_that_a_worker_left_in_its_folder_are_not_followed` |
+| links, pipes and devices in what a worker wrote | `test_forged_folders.py` |
 | databases that crash who reads them | `test_a_database_that_is_made_to_do_harm_ends_no_server` |
-| lines and colours for the log of the server | `unit/test_logs.py` |
+| lines and colours for the log of the server | `test_raw_requests.py` |
+| answers of a network that fill the server, or answer for somebody else | `unit/test_answers.py`, `crash/test_containment.py` |
+| links among pictures that lead into another's job | `unit/test_server_paths.py`, `crash/test_containment.py` |
 | Lua and Python that want out | the tests of Torch7's sandbox and of containment |
 """
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jobs.networks.starter import starter_network
+from jobs.resources import DATASET_JOBS_AT_ONCE
 from jobs.storage.mean import write_mean_file
 from tests.conftest import wait_for_job
 from tests.unit.storage_jobs import picture, save_classes, save_database, save_picture, save_pictures_database
@@ -263,13 +264,14 @@ def test_a_fault_that_only_the_work_meets_is_on_the_job_page(
 
 
 def test_a_job_whose_dataset_fails_is_told_so(site: Site, tmp_path: Path) -> None:
+    # The dataset waits behind two others until the model is entered.
+    others = [site.make("datasets/images/classification", payloads.long_classification(site.digits))
+              for _ in range(DATASET_JOBS_AT_ONCE)]  # fmt: skip
     dataset = site.make_generic(site.folder(site.classification).path, **truncated(tmp_path), dataset_name="broken")
-    # The dataset may have failed already, and then the form refuses it.
-    answer = site.client.post("/models/images/generic.json", data=payloads.model(dataset))
-    if answer.status_code == 400:
-        assert "was not made" in " ".join(answer.get_json()["errors"]["dataset"])
-        return
-    status = wait_for_job(site.client, answer.get_json()["id"])
+    model = site.make_model(dataset=dataset)
+    for other in others:
+        site.client.post(f"/jobs/{other}/abort")
+    status = wait_for_job(site.client, model)
     assert status["status"] == "Aborted"
     assert '"broken" did not succeed' in status["cause"]
 

@@ -95,6 +95,19 @@ def test_no_such_frame_is_a_sentence(site: Site, over: str, path: str, sentence:
     assert sentence in answer.get_json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"{}" * 1000)[:-12], b"\x1f\x8b" + b"\xff" * 50],
+    # gzip writes the time of day into what it makes.
+    ids=["another file", "cut off", "damaged"],
+)
+def test_a_frame_that_pasted_code_wrote_is_a_sentence(site: Site, over: str, content: bytes) -> None:
+    site.folder(over).frame(7).write_bytes(content)
+    answer = site.client.get(f"/models/{over}/frames/7.json")
+    assert answer.status_code == 404
+    assert "The frame 7 cannot be read" in answer.get_json()["error"]["message"]
+
+
 # The pin
 
 
@@ -125,6 +138,12 @@ def test_a_damaged_pin_is_told_of_and_replaced(site: Site, running: str) -> None
     assert told.get_json()["pin"] is None
     assert pin(site, running, split="val", index="1")[0] == 200
     assert pinned(site.folder(running).path) == {"split": "val", "index": 1}
+
+
+def test_a_folder_in_the_place_of_the_pin_keeps_nobody_from_the_page(site: Site, over: str) -> None:
+    site.folder(over).pin.mkdir()
+    assert site.client.get(f"/models/{over}.json").get_json()["pin"] is None
+    site.folder(over).pin.rmdir()
 
 
 def test_an_upload_that_cannot_be_pinned_leaves_nothing(tmp_path: Path) -> None:

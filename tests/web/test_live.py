@@ -8,6 +8,7 @@ import pytest
 import requests
 import socketio
 
+from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.conftest import RunningServer, end_jobs, start_server, until
 from tests.web import payloads
 
@@ -28,8 +29,7 @@ class Listener:
         return [event for message in self.messages for event in message["events"]]
 
 
-def submit(server: RunningServer, folder: Path) -> str:
-    form = payloads.classification(folder)
+def submit(server: RunningServer, form: dict[str, Any]) -> str:
     answer = requests.post(f"{server.url}/datasets/images/classification.json", data=form, timeout=10)
     return str(answer.json()["id"])
 
@@ -41,8 +41,12 @@ def read_again(server: RunningServer, job_id: str, since: int = 0) -> dict[str, 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 def test_what_is_heard_live_can_be_read_again(server: RunningServer, digit_folders: Path, transport: str) -> None:
-    job_id = submit(server, digit_folders)
+    # It waits behind two others until somebody listens.
+    others = [submit(server, payloads.long_classification(digit_folders)) for _ in range(DATASET_JOBS_AT_ONCE)]
+    job_id = submit(server, payloads.classification(digit_folders))
     listener = Listener(server, job_id, transport)
+    for other in others:
+        requests.post(f"{server.url}/jobs/{other}/abort", timeout=10)
     server.wait_for_job(job_id)
     until(lambda: any(update.get("status") == "Done" for update in listener.updates), 20, "the end is heard")
     again = read_again(server, job_id)
@@ -58,7 +62,7 @@ def test_what_is_heard_live_can_be_read_again(server: RunningServer, digit_folde
 
 def test_the_home_page_hears_of_every_job(server: RunningServer, digit_folders: Path) -> None:
     listener = Listener(server, "job_management")
-    job_id = submit(server, digit_folders)
+    job_id = submit(server, payloads.classification(digit_folders))
     server.wait_for_job(job_id)
     requests.delete(f"{server.url}/jobs/{job_id}", timeout=10)
     kinds = ("added", "status", "progress", "deleted")
@@ -78,11 +82,19 @@ def test_a_page_of_another_site_gets_no_socket(server: RunningServer, transport:
         )
 
 
+def test_a_page_whose_server_falls_silent_knows_it_within_ten_seconds(server: RunningServer) -> None:
+    listener = Listener(server, "job_management")
+    listener.client.disconnect()
+    assert listener.client.eio.ping_interval + listener.client.eio.ping_timeout < 10
+
+
 def test_a_server_that_was_killed_is_followed_by_one_that_goes_on(tmp_path: Path, digit_folders: Path) -> None:
     first = start_server(tmp_path / "data", digit_folders)
-    job_id = submit(first, digit_folders)
+    job_id = submit(first, payloads.classification(digit_folders))
+    listener = Listener(first, job_id)
     first.process.kill()
     first.process.wait()
+    until(lambda: not listener.client.connected, 10, "the rest of the server lets go of open pages")
     successor = start_server(tmp_path / "data", digit_folders)
     try:
         assert successor.wait_for_job(job_id)["status"] == "Done"

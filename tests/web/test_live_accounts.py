@@ -1,18 +1,23 @@
 """Sockets of a real server on which people have accounts: who may hear what, and until when."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import socketio
+from flask.testing import FlaskClient
+from flask_socketio.test_client import SocketIOTestClient
 
+from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.conftest import RunningServer, start_server, until
 from tests.web import payloads
-from tests.web.people import PASSWORD
+from tests.web.people import PASSWORD, People, site_of_people
 from webapp.accounts import Accounts, CredentialKind, Role
 
+SESSION = CredentialKind.SESSION
 SOON = 10.0  # within which the sockets of a session that has ended are closed
 
 
@@ -65,13 +70,22 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 def test_a_private_job_is_heard_by_its_owner_only(house: House, digit_folders: Any) -> None:
     ears = {name: house.listen(house.bearer(name), "job_management") for name in ("ada", "bob", "eve")}
-    form = payloads.classification(digit_folders)
-    secret = house.ask("bob", "POST", "/datasets/images/classification.json", form | {"private": "1"}).json()["id"]
+    form, long = payloads.classification(digit_folders), payloads.long_classification(digit_folders)
+
+    def make(form: dict[str, Any], **changes: str) -> str:
+        answer = house.ask("bob", "POST", "/datasets/images/classification.json", form | changes)
+        return str(answer.json()["id"])
+
+    # The secret one waits behind two others until its owner listens.
+    others = {make(long, private="1") for _ in range(DATASET_JOBS_AT_ONCE)}
+    secret = make(form, private="1")
     intruder = house.listen(house.bearer("eve"), secret, "20200101-000000-0000", "job_management")
     assert intruder.answers == [{"error": intruder.answers[0]["error"]}] * 2 + [None]
     assert intruder.answers[0]["error"].startswith("Job not found")
     owner = house.listen(house.bearer("bob"), secret)
-    public = house.ask("bob", "POST", "/datasets/images/classification.json", form).json()["id"]
+    for other in others:
+        assert house.ask("bob", "POST", f"/jobs/{other}/abort").ok
+    public = make(form)
 
     def status(job_id: str) -> Any:
         return house.ask("bob", "GET", f"/jobs/{job_id}/status").json()["status"]
@@ -82,7 +96,7 @@ def test_a_private_job_is_heard_by_its_owner_only(house: House, digit_folders: A
     for ear in (*ears.values(), intruder):
         until(lambda ear=ear: any(message.get("update") == "deleted" and message["job_id"] == public for message in ear.heard),
               20, "the end of the public job is heard")  # fmt: skip
-    assert ears["bob"].jobs() == {secret, public}
+    assert ears["bob"].jobs() - others == {secret, public}
     assert ears["ada"].jobs() == ears["eve"].jobs() == intruder.jobs() == {public}
     assert any("events" in message for message in owner.heard)
     for ear in (*ears.values(), intruder, owner):
@@ -93,11 +107,25 @@ def test_who_may_not_read_a_job_any_more_hears_no_more_of_it(house: House, digit
     form = payloads.classification(digit_folders)
     job = house.ask("bob", "POST", "/datasets/images/classification.json", form).json()["id"]
     ears = {name: house.listen(house.bearer(name), job) for name in ("bob", "eve")}
+    at_lists = house.listen(house.bearer("eve"), "job_management")
     assert house.ask("bob", "PUT", f"/jobs/{job}", {"private": "1"}).status_code == 200
-    house.ask("bob", "PUT", f"/jobs/{job}", {"job_notes": "a secret"})
-    until(lambda: sum(message.get("update") == "attribute" for message in ears["bob"].heard) == 2, 20, "both are heard")
-    assert not [message for message in ears["eve"].heard if message.get("private")]
-    for ear in ears.values():
+    for notes in ("a secret", "another one"):
+        house.ask("bob", "PUT", f"/jobs/{job}", {"job_notes": notes, "private": "1"})
+    until(lambda: sum(message.get("update") == "attribute" for message in ears["bob"].heard) == 3, 20, "all are heard")
+    ends = [{"update": "private", "job_id": job}]
+    for ear in (ears["eve"], at_lists):
+        until(lambda ear=ear: ends[0] in ear.heard, 20, "the end is heard")
+        assert ear.heard[ear.heard.index(ends[0]) :] == ends, "once, and nothing after it"
+        assert not [message for message in ear.heard if message.get("private")]
+    assert ends[0] not in ears["bob"].heard
+    # Public again, the job is told at the lists; in its own room is nobody who was turned out.
+    told, heard = len(ears["eve"].heard), len(at_lists.heard)
+    assert house.ask("bob", "PUT", f"/jobs/{job}", {"private": "0"}).status_code == 200
+    until(
+        lambda: any(message["update"] == "attribute" for message in at_lists.heard[heard:]), 20, "the lists hear of it"
+    )
+    assert len(ears["eve"].heard) == told
+    for ear in (*ears.values(), at_lists):
         ear.client.disconnect()
 
 
@@ -106,6 +134,35 @@ def test_nobody_connects_without_a_login(house: House, transport: str) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         with pytest.raises(socketio.exceptions.ConnectionError):
             house.listen(headers, transport=transport)
+
+
+@pytest.mark.parametrize("end", ["logs out", "gets another password", "is removed"])
+def test_who_has_no_session_any_more_enters_no_room(tmp_path: Path, end: str) -> None:
+    """At once, and not only when its socket is closed: the two seconds until then are enough to hear much."""
+    with site_of_people(tmp_path) as people:
+        name = people.add("zoe")
+        browser = people.log_in(name)
+        job = people.dataset("bob")
+        ends: dict[str, Callable[[], object]] = {
+            "logs out": lambda: people.accounts.end_session(people.accounts.credentials_of(name, SESSION)[0]),
+            "gets another password": lambda: people.accounts.set_password(name, "another correct horse"),
+            "is removed": lambda: people.accounts.remove(name),
+        }
+        ears = [ears_of(people, browser) for _ in range(3)]
+        for ear in ears:
+            assert ear.emit("join", {"room": "job_management"}, namespace="/jobs", callback=True) == []
+        ends[end]()
+        for ear, room in zip(ears, (job, "job_management", "20200101-000000-0000"), strict=True):
+            answer = ear.emit("join", {"room": room}, namespace="/jobs", callback=True)
+            assert "not logged in" in answer["error"], room
+            assert not ear.is_connected("/jobs"), "nor does it hear on"
+            ear.connect("/jobs")
+            assert not ear.is_connected("/jobs"), "nor may it begin anew"
+
+
+def ears_of(people: People, browser: FlaskClient) -> SocketIOTestClient:
+    socketio = people.app.extensions["socketio"]
+    return SocketIOTestClient(people.app, socketio, namespace="/jobs", flask_test_client=browser)
 
 
 def test_sockets_close_when_their_session_or_token_ends(house: House) -> None:

@@ -7,13 +7,25 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from jobs.errors import UserError
 from tests.web import payloads
 from tests.web.people import JSON, PASSWORD, People
+from webapp import create_app
 from webapp.accounts import SESSION_SECONDS, Accounts, CredentialKind, Role
+from webapp.config import Settings
 from webapp.identity import LABEL_COOKIE, OPEN_ENDPOINTS, SESSION_COOKIE
-from webapp.login_attempts import FREE_ATTEMPTS, LONGEST_WAIT, MEMORY_SECONDS, LoginAttempts
+from webapp.login_attempts import (
+    FREE_ATTEMPTS,
+    LONGEST_WAIT,
+    MEMORY_SECONDS,
+    MOST_REMEMBERED,
+    LoginAttempts,
+    key_of_address,
+    key_of_name,
+)
+from webapp.services import Services
 
 HTML = {"Accept": "text/html"}
 EVIL_PATHS = (
@@ -200,10 +212,26 @@ def test_all_other_sessions_can_be_ended(people: People) -> None:
     name = people.add("finn")
     here, elsewhere = people.log_in(name), people.log_in(name)
     page = here.get("/account").get_data(as_text=True)
-    assert page.count("<td>10.0.") == 2
+    assert page.count(">10.0.") == 2
     assert here.post("/account/end-other-sessions", headers=JSON).get_json()["message"].startswith("All other")
     assert here.get("/index.json").status_code == 200
     assert elsewhere.get("/index.json").status_code == 401
+
+
+def test_a_new_password_revokes_tokens_where_that_is_asked(people: People) -> None:
+    name, other = people.add("lena"), "yet another password"
+    client = people.log_in(name)
+    bearer = {"Authorization": f"Bearer {people.accounts.add_token(name, 'nightly')}"}
+    assert "Revoke all API tokens, too" in client.get("/account").get_data(as_text=True)
+    passwords = {"current": PASSWORD, "password": other, "again": other}
+    told = client.post("/account/password", data=passwords, headers=JSON).get_json()["message"]
+    assert "tokens are as they were" in told
+    assert people.stranger().get("/index.json", headers=bearer).status_code == 200
+    back = {"current": other, "password": PASSWORD, "again": PASSWORD, "revoke_tokens": "1"}
+    assert "tokens are revoked" in client.post("/account/password", data=back, headers=JSON).get_json()["message"]
+    assert people.stranger().get("/index.json", headers=bearer).status_code == 401
+    page = client.get("/account").get_data(as_text=True)
+    assert "Revoke all API tokens" not in page, "there are none"
 
 
 def test_what_the_command_line_changes_holds_at_once(people: People) -> None:
@@ -262,6 +290,7 @@ def test_a_token_stands_for_its_owner_until_it_is_revoked(people: People) -> Non
     made = program.post("/datasets/images/classification.json", data=form, headers=bearer).get_json()["id"]
     assert people.services.store.get(made).owner == name
     (kept,) = people.accounts.credentials_of(name, CredentialKind.TOKEN)
+    assert kept.last_used > kept.created, "it was used at once"
     for path in ("/account/tokens", "/account/password", "/account/end-other-sessions"):
         answer = program.post(path, headers=bearer | JSON)
         assert answer.status_code == 403, "a token makes no other"
@@ -343,6 +372,38 @@ def test_guessing_at_a_name_from_many_places_does_not_keep_its_owner_out(people:
     people.log_in(name, address="10.9.9.9")
 
 
+def test_a_visitor_behind_a_proxy_has_the_address_that_the_proxy_says(tmp_path: Path) -> None:
+    """It adds that to whatever the visitor has said of it before."""
+    app = create_app(Settings(data_dir=tmp_path / "data", behind_proxy=True))
+    services: Services = app.extensions["layerscope"]
+    services.accounts.add("ada", PASSWORD, Role.ADMIN)
+
+    def log_in(claimed: str, address: str, password: str) -> TestResponse:
+        headers = {"X-Forwarded-For": f"{claimed}, {address}", "X-Forwarded-Proto": "https"}
+        form = {"username": "ada", "password": password}
+        return app.test_client().post("/login", data=form, headers=headers)
+
+    answer = log_in("10.0.0.1", "203.0.113.9", PASSWORD)
+    assert "Secure; HttpOnly" in answer.headers["Set-Cookie"]
+    (session,) = services.accounts.credentials_of("ada", CredentialKind.SESSION)
+    assert session.address == "203.0.113.9"
+    for number in range(FREE_ATTEMPTS):
+        assert log_in(f"203.0.113.{number}", "198.51.100.7", "wrong password").status_code == 401
+    assert log_in("203.0.113.9", "198.51.100.7", PASSWORD).status_code == 429
+    assert log_in("198.51.100.7", "203.0.113.9", PASSWORD).status_code == 302
+    services.close()
+
+
+def test_without_a_proxy_nobody_says_whose_a_request_is(people: People) -> None:
+    name = people.add("mona")
+    headers = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
+    form = {"username": name, "password": PASSWORD}
+    answer = people.stranger("10.8.8.8").post("/login", data=form, headers=headers)
+    assert "Secure" not in answer.headers["Set-Cookie"]
+    (session,) = people.accounts.credentials_of(name, CredentialKind.SESSION)
+    assert session.address == "10.8.8.8"
+
+
 def test_waits_grow_and_end() -> None:
     now = [0.0]
     attempts = LoginAttempts(lambda: now[0])
@@ -377,8 +438,42 @@ def test_a_success_is_no_failure_and_hides_none() -> None:
 def test_many_addresses_do_not_fill_the_memory() -> None:
     attempts = LoginAttempts(lambda: 0.0)
     for number in range(20_000):
-        attempts.begin([number])
-    assert len(attempts._failures) <= 10_000
+        attempts.begin([("address", number), ("name", number)])
+    assert len(attempts._failures) <= MOST_REMEMBERED
+
+
+def test_names_that_nobody_can_have_are_remembered_as_one() -> None:
+    """Each of them could be megabytes long."""
+    attempts = LoginAttempts(lambda: 0.0)
+    for number in range(FREE_ATTEMPTS):
+        assert attempts.begin([key_of_name(f"{number} " * 2**18)]) == 0
+    assert attempts.begin([key_of_name("")]) == 1
+    assert attempts.begin([key_of_name("ada")]) == 0
+    assert sum(len(str(key)) for key in attempts._failures) < 100
+
+
+@pytest.mark.parametrize(("guesser", "again"), [
+    ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
+    ("fe80::1%eth0", "fe80::2"),
+    ("::ffff:203.0.113.9", "203.0.113.9"),
+    ("unknown", "x" * 2**20),
+])  # fmt: skip
+def test_another_address_of_the_same_place_has_no_attempts_of_its_own(guesser: str, again: str) -> None:
+    assert key_of_address(guesser) == key_of_address(again)
+    assert len(str(key_of_address(again))) < 100
+
+
+def test_other_places_have_attempts_of_their_own() -> None:
+    places = ("2001:db8:1:2::1", "2001:db8:1:3::1", "203.0.113.9", "203.0.113.10", "::1", "unknown")
+    assert len({key_of_address(place) for place in places}) == len(places)
+
+
+def test_who_guesses_from_many_addresses_of_one_place_has_to_wait(people: People) -> None:
+    def guess(number: int) -> int:
+        form = {"username": f"nobody-{number}", "password": "x"}
+        return people.stranger(f"2001:db8:9:9::{number:x}").post("/login", data=form).status_code
+
+    assert [guess(number) for number in range(FREE_ATTEMPTS + 1)] == [401] * FREE_ATTEMPTS + [429]
 
 
 @pytest.mark.parametrize("password", ["", "a", "ninechars", "aaaaaaaaaaaa", "kim.long-name", "x" * 1001])

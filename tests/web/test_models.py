@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.logs import LONGEST_LOG_BYTES
 from jobs.networks.starter import starter_network
 from jobs.predictions import CHECK_SECONDS
 from tests.conftest import until, wait_for_job
@@ -208,7 +209,7 @@ def test_every_policy_has_its_curve(site: Site, policy: str) -> None:
     assert curve[0] == "Learning Rate 0"
     assert len(curve) == 102
     assert 0 < curve[1] <= 0.5
-    assert (curve[-1] < curve[1]) == (policy not in ("fixed", "sigmoid")) or policy == "sigmoid"
+    assert (curve[-1] < curve[1]) == (policy != "fixed")
 
 
 def test_a_policy_that_outgrows_every_number_is_strict_json(site: Site) -> None:
@@ -412,6 +413,25 @@ def test_a_loss_that_explodes_advises_a_smaller_learning_rate(site: Site) -> Non
     assert site.client.get(f"/jobs/{job_id}/events").get_json()["events"], "strict JSON, in spite of NaN"
 
 
+def test_what_a_network_writes_among_its_events_reaches_its_page_as_strict_json(site: Site) -> None:
+    lines = '{"type":"usage","cpu_percent":1e999}\n{"type":"progress","fraction":NaN}\n{"type":"train","step":[-Infinity]}\n'
+    job_id = site.done(site.make_model(custom_network=misbehaving(f"open('events.jsonl', 'a').write({lines!r})")))
+
+    def refuse(number: str) -> None:
+        raise AssertionError(f"{number} is no JSON")
+
+    for url in (
+        f"/jobs/{job_id}/events",
+        f"/models/{job_id}/curve.json",
+        f"/models/{job_id}.json",
+        "/completed_jobs.json",
+    ):
+        text = site.client.get(url).get_data(as_text=True)
+        read = json.loads(text, parse_constant=refuse)
+        if url.endswith("events"):
+            assert {"type": "usage", "cpu_percent": "infinity"} in read["events"]
+
+
 @pytest.mark.parametrize(("statement", "sentence"), [
     ("os._exit(3)", "ended by itself with status 3"),
     ("sys.exit(3)", "The network ends the program on line 12"),
@@ -433,10 +453,20 @@ def test_a_network_that_prints_a_lot_trains_and_its_log_comes_in_pages(site: Sit
     assert site.client.get(f"/models/{job_id}").status_code == 200
 
 
+def test_a_network_that_prints_a_gigabyte_fills_no_disk(site: Site) -> None:
+    shout = '[print("x" * 999_999) for _ in range(1000)]; print("It said all.")'
+    job_id = site.done(site.make_model(custom_network=misbehaving(shout, "self.passes == 3"), learning_rate="1e-9"))
+    log = site.folder(job_id).log
+    assert log.stat().st_size <= LONGEST_LOG_BYTES
+    text = log.read_text()
+    assert text.startswith("Random seed:")
+    assert "It said all." in text[-100_000:]
+
+
 def test_a_training_that_hears_nothing_is_ended_by_force(
     site: Site, digit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.scheduler.STOP_GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("jobs.scheduling.workers.STOP_GRACE_SECONDS", 0.3)
     loop = 'print("stuck", flush=True)\n            while True: pass'
     job_id = site.make_model(custom_network=misbehaving(loop, "self.passes > 2"))
     until(lambda: "stuck" in site.client.get(f"/jobs/{job_id}/log").get_json()["text"], 60, "it loops")
@@ -504,8 +534,8 @@ def test_infer_one_draws_the_page_with_every_layer(site: Site, trained: str, dig
     ({"image_path": "{root}/" + 300 * "long"}, "cannot be read: File name too long"),
     ({"image_path": "{root}/\0"}, "lies outside the folders"),
     ({"image_path": "{digit}", "snapshot_epoch": "7"}, "epoch=7. There are snapshots of: 1, 2."),
-    ({"image_path": "{digit}", "snapshot_epoch": "last"}, "no whole number"),
-    ({"image_path": "{digit}", "snapshot_epoch": "inf"}, "no whole number"),
+    ({"image_path": "{digit}", "snapshot_epoch": "last"}, "no number"),
+    ({"image_path": "{digit}", "snapshot_epoch": "inf"}, "There are snapshots of: 1, 2."),
     ({"image_path": "{digit}", "colormap": "pink"}, "no colormap 'pink'"),
 ])  # fmt: skip
 def test_a_bad_test_gets_a_sentence(site: Site, trained: str, digit: Path, form: dict[str, Any], sentence: str) -> None:

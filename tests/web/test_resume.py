@@ -2,11 +2,9 @@
 
 import re
 
-import pytest
-
 from tests.conftest import until, wait_for_job
 from tests.web.conftest import Site
-from tests.web.test_models import LONG
+from tests.web.test_models import LONG, misbehaving
 
 ACTIONS = ("abort", "pause", "resume", "train_longer")
 
@@ -28,49 +26,49 @@ def until_status(site: Site, job_id: str, status: str) -> None:
     until(lambda: site.client.get(f"/jobs/{job_id}/status").get_json()["status"] == status, 60, f"it is {status}")
 
 
-@pytest.mark.parametrize("root", ["jobs", "models"])
-def test_an_aborted_training_is_resumed(site: Site, root: str) -> None:
+def test_an_aborted_training_is_resumed(site: Site) -> None:
+    """By either address of a model, here and in the next test: each has every action."""
     job_id = site.make_model(**LONG, learning_rate="0.0001")
     site.until_event(job_id, "snapshot")
     assert offered(site, job_id) == {"abort", "pause"}
-    site.client.post(f"/{root}/{job_id}/abort")
+    site.client.post(f"/jobs/{job_id}/abort")
     assert wait_for_job(site.client, job_id)["status"] == "Aborted"
     assert offered(site, job_id) == {"resume"}
-    answer = site.client.post(f"/{root}/{job_id}/resume")
-    assert (answer.status_code, answer.get_data(as_text=True)) == (200, "Job resumed.")
+    answer = site.client.post(f"/models/{job_id}/resume")
+    assert answer.status_code == 200
+    assert re.fullmatch(r"Job resumed\. It goes on after [\d.]+ of 1,000,000 epochs\.", answer.get_data(as_text=True))
     assert offered(site, job_id) == {"abort", "pause"}
     site.until_event(job_id, "resumed")
-    again = site.client.post(f"/{root}/{job_id}/resume", headers={"Accept": "application/json"})
+    again = site.client.post(f"/jobs/{job_id}/resume", headers={"Accept": "application/json"})
     assert again.status_code == 403
     assert "What was paused, was aborted or failed can be resumed." in again.get_json()["error"]["message"]
-    site.client.post(f"/{root}/{job_id}/abort")
+    site.client.post(f"/models/{job_id}/abort")
     assert wait_for_job(site.client, job_id)["status"] == "Aborted"
 
 
-@pytest.mark.parametrize("root", ["jobs", "models"])
-def test_a_paused_training_is_listed_so_and_can_be_resumed_aborted_and_deleted(site: Site, root: str) -> None:
-    job_id = site.make_model(**LONG, learning_rate="0.0001", model_name=f"Rests {root}")
+def test_a_paused_training_is_listed_so_and_can_be_resumed_aborted_and_deleted(site: Site) -> None:
+    job_id = site.make_model(**LONG, learning_rate="0.0001", model_name="Rests")
     site.until_event(job_id, "snapshot")
-    answer = site.client.post(f"/{root}/{job_id}/pause")
+    answer = site.client.post(f"/jobs/{job_id}/pause")
     assert (answer.status_code, answer.get_data(as_text=True)) == (200, "Job paused.")
     until_status(site, job_id, "Paused")
     assert offered(site, job_id) == {"abort", "resume"}
-    listed = site.client.get(f"/tables.json?filter=paused+rests+{root}").get_json()
+    listed = site.client.get("/tables.json?filter=paused+rests").get_json()
     assert [(row["id"], row["status"]) for row in listed["models"]["rows"]] == [(job_id, "Paused")]
-    again = site.client.post(f"/{root}/{job_id}/pause", headers={"Accept": "application/json"})
+    again = site.client.post(f"/models/{job_id}/pause", headers={"Accept": "application/json"})
     assert again.status_code == 403
     assert "it is Paused" in again.get_json()["error"]["message"]
-    site.client.post(f"/{root}/{job_id}/resume")
+    site.client.post(f"/jobs/{job_id}/resume")
     site.until_event(job_id, "resumed")
-    site.client.post(f"/{root}/{job_id}/pause")
+    site.client.post(f"/models/{job_id}/pause")
     until_status(site, job_id, "Paused")
-    assert site.client.post(f"/{root}/{job_id}/abort").status_code == 200
+    assert site.client.post(f"/jobs/{job_id}/abort").status_code == 200
     assert offered(site, job_id) == {"resume"}
-    site.client.post(f"/{root}/{job_id}/resume")
-    site.client.post(f"/{root}/{job_id}/pause")
+    site.client.post(f"/models/{job_id}/resume")
+    site.client.post(f"/jobs/{job_id}/pause")
     until_status(site, job_id, "Paused")
-    assert site.client.delete(f"/{root}/{job_id}").status_code == 200
-    assert site.client.get(f"/{root}/{job_id}").status_code == 404
+    assert site.client.delete(f"/models/{job_id}").status_code == 200
+    assert site.client.get(f"/models/{job_id}").status_code == 404
 
 
 def test_a_training_that_is_done_trains_longer(site: Site) -> None:
@@ -84,8 +82,19 @@ def test_a_training_that_is_done_trains_longer(site: Site) -> None:
         answer = site.client.post(f"/jobs/{job_id}/train-longer", data=fields)
         assert answer.status_code == 400
         assert [sentence] in answer.get_json()["errors"].values()
+    asked = site.folder(job_id).spec
+    content = asked.read_text()
+    asked.write_text(content.replace('"train_epochs": 2', '"train_epochs": 0'))
+    answer = site.client.post(
+        f"/jobs/{job_id}/train-longer", data={"epochs": "1"}, headers={"Accept": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert "was changed after the job was entered" in answer.get_json()["error"]["message"]
+    asked.write_text(content)
     answer = site.client.post(f"/models/{job_id}/train-longer", data={"epochs": "3", "learning_rate": "0.0005"})
-    assert (answer.status_code, answer.get_data(as_text=True)) == (200, "Job trains longer.")
+    words = "Job trains longer. It goes on after 2 of 2 epochs."
+    assert (answer.status_code, answer.get_data(as_text=True)) == (200, words)
+    assert site.client.get(f"/models/{job_id}.json").get_json()["progress"] < 100
     again = site.client.post(f"/jobs/{job_id}/train-longer", data={"epochs": "1"})
     assert again.status_code == 403
     assert b"and not Done" in again.data
@@ -100,6 +109,61 @@ def test_a_training_that_is_done_trains_longer(site: Site) -> None:
     assert "3 more epochs, at the learning rate 0.0005" in page
     form = site.client.get(f"/models/images/generic/new.json?clone={job_id}").get_json()
     assert form["fields"]["train_epochs"]["value"] == "5"
+
+
+def test_a_snapshot_of_the_midst_of_an_epoch_is_told_as_what_it_is(site: Site) -> None:
+    slow = misbehaving("time.sleep(0.1)")
+    job_id = site.make_model(custom_network=slow, train_epochs="3", batch_size="1", learning_rate="0.000001")
+    site.until_event(job_id, "train")
+    site.client.post(f"/jobs/{job_id}/abort")
+    assert wait_for_job(site.client, job_id)["status"] == "Aborted"
+    told = site.client.get(f"/models/{job_id}.json").get_json()
+    (taken_after,) = told["snapshots_taken_after"]
+    assert 0 < taken_after < 1
+    assert told["snapshots"] == [1]
+    page = site.client.get(f"/models/{job_id}").get_data(as_text=True)
+    (words,) = re.findall(r'<option value="1">Epoch #(.*?)</option>', page)
+    assert 0 < float(words) < 1
+    assert f'<span data-epoch="1">{words}</span>' in page
+    assert told["goes_on"] == f"It goes on after {words} of 3 epochs."
+    assert told["goes_on"] in page
+    picture = {"image_path": str(min(site.digits.rglob("*.png")))}
+    for epoch in ("", "1", words):
+        form = {"job_id": job_id, "snapshot_epoch": epoch, **picture}
+        assert site.client.post("/models/images/generic/infer_one.json", data=form).get_json()["snapshot"] == (
+            f"snapshot after {words} epochs"
+        )
+    page = site.client.post("/models/images/generic/infer_one", data={"job_id": job_id, **picture})
+    assert f"Snapshot after {words} epochs" in page.get_data(as_text=True)
+    none = site.client.post("/models/images/generic/infer_one.json", data={**form, "snapshot_epoch": "0.99"})
+    assert f"There are snapshots of: {words}." in none.get_json()["error"]["message"]
+
+
+def test_one_whose_last_snapshots_are_damaged_says_from_where_it_goes_on_and_keeps_the_epochs_it_was_given(
+    site: Site,
+) -> None:
+    job_id = site.done(site.make_model(learning_rate="0.001", lr_policy="fixed"))
+    site.client.post(f"/jobs/{job_id}/train-longer", data={"epochs": "1", "learning_rate": "0.0005"})
+    site.done(job_id)
+    for epoch in (2, 3):
+        snapshot = site.folder(job_id).snapshot(epoch)
+        snapshot.write_bytes(snapshot.read_bytes()[:1000])
+    words = (
+        "It goes on after 1 of 3 epochs, from its newest good snapshot. What it had learnt after that, up to 3, "
+        "it learns again."
+    )
+    assert site.client.get(f"/models/{job_id}.json").get_json()["goes_on"] == words
+    assert words in site.client.get(f"/models/{job_id}").get_data(as_text=True)
+    answer = site.client.post(f"/jobs/{job_id}/train-longer", data={"epochs": "1"})
+    assert answer.get_data(as_text=True) == f"Job trains longer. {words}"
+    site.done(job_id)
+    told = site.client.get(f"/models/{job_id}.json").get_json()
+    assert (told["epochs"], told["snapshots"]) == (4, [1, 2, 3, 4])
+    train = site.client.get(f"/models/{job_id}/curve.json").get_json()["train"]
+    rates = {rate for epoch, rate in zip(train["epoch"], train["learning_rate"], strict=True) if epoch > 2}
+    assert rates == {0.0005}
+    said = [event["text"] for event in site.events(job_id, "message")]
+    assert any(text.endswith("1 epoch, from the snapshot of epoch 1.") for text in said)
 
 
 def test_what_is_no_training_or_has_kept_nothing_cannot_be_resumed(site: Site) -> None:

@@ -2,7 +2,11 @@
 
 import gzip
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from http import HTTPStatus
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -276,6 +280,29 @@ def test_sentences_about_other_jobs_do_not_name_a_private_one(people: People) ->
     assert store.get(first).words_for(store.get(first)) == '"Murmur"'
 
 
+def test_what_a_deletion_would_leave_is_said_before(people: People) -> None:
+    made = chain(people, "eve", "Doomed")
+
+    def faults(name: str, *jobs: str) -> list[str]:
+        asked = people[name].post("/jobs/check-deletion", data={"job_ids[]": [made[job] for job in jobs]}).get_json()
+        found: list[str] = asked["faults"]
+        assert len(found) + len(asked["deleted"]) == len(jobs)
+        return found
+
+    assert faults("eve", "dataset", "generic", "model") == []
+    assert faults("eve", "dataset") == [
+        'Cannot delete "Doomed dataset" because 1 job depends on it: "Doomed generic". Delete those first.'
+    ]
+    # What stays keeps what it reads.
+    assert [fault.split('"')[1] for fault in faults("eve", "dataset", "generic")] == [
+        "Doomed generic",
+        "Doomed dataset",
+    ]
+    assert faults("bob", "model") == ['"Doomed model" stays as it is. It is eve’s: only eve and admins may change it.']
+    assert faults("ada", "model") == []
+    assert len([job for job in made.values() if people.services.store.get(job)]) == 3
+
+
 def test_an_owner_makes_a_job_private_and_public_again(people: People) -> None:
     made = chain(people, "eve", "Shown")
 
@@ -292,6 +319,67 @@ def test_an_owner_makes_a_job_private_and_public_again(people: People) -> None:
     for job in ("dataset", "generic", "model"):
         assert put("eve", job, "0").status_code == 200
         assert "Shown" in page_of(people["ada"], made[job])
+
+
+def test_what_is_read_of_a_private_job_besides_its_images_counts_too(people: People) -> None:
+    """Validation images and means that lie in another job than the training images do."""
+    shown, hidden = people.end(people.dataset("bob", dataset_name="Shown")), people.end(people.dataset("eve"))
+    people.end(people.generic("eve", hidden))
+    validation = {"prebuilt_val_images": str(people.folder(hidden).path / "val_db")}
+    theirs = people.end(people.generic("bob", shown, dataset_name="Of both", **validation))
+
+    def put(job: str, private: str) -> Any:
+        return people["eve"].put(f"/jobs/{job}", data={"private": private}, headers=JSON)
+
+    told = error(put(hidden, "1"))
+    assert '"Of both"' in told, "who has linked it could read it then, and can still"
+    people["bob"].delete(f"/jobs/{theirs}")
+    own = people.end(people.generic("eve", shown, **validation))
+    for job in people.services.store.children(hidden, None):
+        assert put(job.id, "1").status_code == 200
+    assert put(own, "1").status_code == 200
+    assert put(hidden, "1").status_code == 200
+    assert "what it reads is private" in error(put(own, "0"))
+    made = people.end(
+        people.generic("eve", shown, prebuilt_mean_file=str(people.folder(hidden).path / "mean.binaryproto"))
+    )
+    assert people.services.store.get(made).private
+    for job in (made, own):
+        people["eve"].delete(f"/jobs/{job}")
+
+
+class WatchedTurn:
+    """A turn that says when somebody waits for it; who has its lock is not seen."""
+
+    def __init__(self, lock: AbstractContextManager[bool]) -> None:
+        self.lock = lock
+        self.is_awaited = Event()
+
+    def __enter__(self) -> bool:
+        self.is_awaited.set()
+        return self.lock.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.lock.__exit__(*error)
+
+
+def test_what_becomes_private_in_the_moment_is_not_read_by_others(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = people.end(people.dataset("eve"))
+    own = people.end(people.generic("bob", shown))
+    form = payloads.generic(people.folder(shown).path)
+    people["bob"].delete(f"/jobs/{own}")
+    turn = WatchedTurn(people.services.scheduler.turn)
+    monkeypatch.setattr(people.services.scheduler, "turn", turn)
+    with ThreadPoolExecutor(1) as pool, turn.lock:
+        asked = pool.submit(people["bob"].post, "/datasets/images/generic.json", data=form)
+        assert turn.is_awaited.wait(60)
+        assert not asked.done()
+        assert people["eve"].put(f"/jobs/{shown}", data={"private": "1"}, headers=JSON).status_code == 200
+    # The form was looked at before, and so the dataset was found.
+    assert asked.result().status_code == HTTPStatus.NOT_FOUND
+    assert people.services.store.children(shown, None) == []
 
 
 def test_a_clone_of_a_private_job_is_to_be_private(people: People, secret: dict[str, str]) -> None:

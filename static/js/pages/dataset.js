@@ -30,11 +30,11 @@ export function mount(page) {
     begun_anew: () => forget(page, chart),
   };
   followJob(page.dataset.jobId, {
-    onEvents(events) {
-      for (const event of events) {
-        status.applyEvent(event);
-        apply[event.type]?.(event);
-      }
+    onEvent(event) {
+      status.applyEvent(event);
+      apply[event.type]?.(event);
+    },
+    afterEvents() {
       chart.draw();
       document.dispatchEvent(new Event("jobnews"));
     },
@@ -74,7 +74,7 @@ function rowOf(page, db, make) {
 
 function showDatabase(page, event) {
   const row = rowOf(page, event.db, () => h("tr", { "data-db": event.db },
-    h("th", { scope: "row" }, SPLITS[splitOf(event.db)] ?? event.db), h("td", { class: "number" }), h("td", { class: "number", "data-role": "share" }), h("td", { class: "number" }), h("td")));
+    h("th", { scope: "row" }, SPLITS[splitOf(event.db)] ?? event.db), h("td", { class: "number", "data-label": "Images" }), h("td", { class: "number", "data-label": "Share", "data-role": "share" }), h("td", { class: "number", "data-label": "Skipped" }), h("td")));
   setText(row.cells[1], count(event.entries));
   setText(row.cells[3], count(event.skipped ?? 0));
   setText(role(page, "image-shape"), shape([event.channels, event.height, event.width]));
@@ -92,7 +92,7 @@ function showShares(page) {
 function showAnalysed(page, event, chart) {
   const [split, what] = event.role.split("_");
   const row = rowOf(page, event.role, () => h("tr", { "data-db": event.role },
-    h("th", { scope: "row" }, `${SPLITS[split]} ${what}`), h("td", { class: "number" }), h("td", { class: "number" }), h("td"), h("td", { class: "breakable path" }), h("td")));
+    h("th", { scope: "row" }, `${SPLITS[split]} ${what}`), h("td", { class: "number", "data-label": "Images" }), h("td", { class: "number", "data-label": "Shape" }), h("td", { "data-label": "Stored as" }), h("td", { class: "breakable path" }), h("td")));
   setText(row.cells[1], count(event.entries));
   setText(row.cells[2], shape(event.shape));
   setText(row.cells[3], event.stored ?? "");

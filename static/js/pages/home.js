@@ -85,7 +85,7 @@ function mountView(el, state, load) {
       state.query.set(`${table}.order`, before === sort ? turned : first);
       state.query.delete(`${table}.page`);
       look();
-    } else if (step && step.getAttribute("aria-disabled") !== "true") {
+    } else if (step) {
       state.query.set(`${table}.page`, state.tables[table].page + (step.dataset.page === "next" ? 1 : -1));
       look();
     }
@@ -111,7 +111,7 @@ function followJobs(state, load, showSoon) {
       showSoon();
       return;
     }
-    if (message.update === "deleted") for (const table of TABLES) state.picked[table].delete(message.job_id);
+    if (["deleted", "private"].includes(message.update)) for (const table of TABLES) state.picked[table].delete(message.job_id);
     if (message.update === "status" && !message.running) state.picked.running.delete(message.job_id);
     loadSoon();
   });

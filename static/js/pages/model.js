@@ -1,7 +1,7 @@
 /* The page of a model: its curves, numbers, layers and snapshots, as the training writes them. */
 
 import { h, role, setText, throttled } from "../dom.js";
-import { bytes, count, epochPlace, number } from "../format.js";
+import { bytes, count, epochPlace, epochsDone, number } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { layerView } from "../layers.js";
 import { followJob } from "../live.js";
@@ -23,7 +23,7 @@ export function mount(page) {
     },
     usage: (event) => showUsage(page, event),
     snapshot(event) {
-      showSnapshot(page, event.epoch);
+      showSnapshot(page, event.epoch, epochsDone(event.epochs_done ?? event.epoch));
       showSize();
     },
     snapshots_removed: (event) => dropSnapshots(page, event.epochs),
@@ -33,16 +33,19 @@ export function mount(page) {
     failed: pace.end,
     frame: layers.add,
     frames_dropped: layers.drop,
-    resumed: pace.goOnFrom,
+    resumed(event) {
+      pace.goOnFrom(event);
+      dropSnapshots(page, snapshotsAfter(page, event.epoch));
+    },
   };
   followJob(page.dataset.jobId, {
     loadCurve: curves.load,
-    onEvents(events, isInCurve) {
-      for (const event of events) {
-        status.applyEvent(event);
-        apply[event.type]?.(event);
-        if (event.type === "resumed" && !isInCurve) curves.goBack();
-      }
+    onEvent(event, isInCurve) {
+      status.applyEvent(event);
+      apply[event.type]?.(event);
+      if (event.type === "resumed" && !isInCurve) curves.goBack();
+    },
+    afterEvents() {
       curves.draw();
       pace.show(curves.latestEpoch());
       document.dispatchEvent(new Event("jobnews"));
@@ -95,10 +98,11 @@ function paceOf(page, status) {
 }
 
 function showNetwork(page, event) {
+  const view = layerView(event, page.dataset.framework);
   page.dataset.epochs = event.epochs;
   setText(role(page, "device"), event.device_name || event.device);
   setText(role(page, "layer-totals"), `${event.layers.length} layers · ${count(event.parameters)} learned parameters · batches of ${event.batch_size}`);
-  role(page, "layer-view").replaceChildren(layerView(event, page.dataset.framework));
+  role(page, "layer-view").replaceChildren(view);
 }
 
 function showUsage(page, { cpu_percent: cpu, memory_bytes: used, memory_total: total, gpu }) {
@@ -115,19 +119,24 @@ function showUsage(page, { cpu_percent: cpu, memory_bytes: used, memory_total: t
   setText(role(page, "gpu-name"), gpu.name);
 }
 
-function showSnapshot(page, epoch) {
+/** `words` say after how many epochs it was taken: one that was taken in the midst of its epoch may be replaced by a whole one. */
+function showSnapshot(page, epoch, words) {
   const list = role(page, "snapshot-list");
   list.querySelector(".muted")?.remove();
-  const known = [...list.children].some((item) => Number(item.textContent) === epoch);
-  if (!known) list.prepend(h("span", null, epoch));
+  const known = [...list.children].find((item) => Number(item.dataset.epoch) === epoch);
+  if (known) setText(known, words);
+  else list.prepend(h("span", { "data-epoch": epoch }, words));
   setText(role(page, "snapshot-count"), list.children.length);
-  addSnapshot(page.querySelector('[data-mount="test-one"]'), epoch);
+  addSnapshot(page.querySelector('[data-mount="test-one"]'), epoch, words);
 }
 
-/** Snapshots that the form does not ask to keep any more. */
+/** Those of which was told before the training went back behind them: they are gone. */
+const snapshotsAfter = (page, epoch) => [...role(page, "snapshot-list").querySelectorAll("[data-epoch]")].filter((item) => Number(item.textContent) > epoch).map((item) => Number(item.dataset.epoch));
+
+/** Snapshots that are there no more. */
 function dropSnapshots(page, epochs) {
   const list = role(page, "snapshot-list");
-  for (const item of [...list.children]) if (epochs.includes(Number(item.textContent))) item.remove();
+  for (const item of [...list.children]) if (epochs.includes(Number(item.dataset.epoch))) item.remove();
   setText(role(page, "snapshot-count"), list.children.length);
   removeSnapshots(page.querySelector('[data-mount="test-one"]'), epochs);
 }

@@ -118,6 +118,6 @@ function mountVisualize(form, editor) {
   mountNetworkQuestion(form, editor, question, (answer, fill) => {
     const facts = [`${answer.layers.length} layers`, `${count(answer.parameters)} learned parameters`, `output ${shape(answer.output_shape)}`, answer.loss === undefined || answer.loss === null ? null : `loss before training ${number(answer.loss)}`];
     const title = h("h2", null, "Layers ", h("span", { class: "muted" }, facts.filter(Boolean).join(" · ")));
-    fill(title, ...answer.weights.map((sentence) => h("p", { class: "check-line muted" }, sentence)), layerView(answer, editor.framework()));
+    fill(title, ...answer.advice.map((sentence) => h("p", { class: "alert alert-warning" }, sentence)), ...answer.weights.map((sentence) => h("p", { class: "check-line muted" }, sentence)), layerView(answer, editor.framework()));
   });
 }

@@ -36,6 +36,7 @@ FUNCTIONS = [
     (torch7.HardTanh(), lambda x: np.clip(x, -1, 1)),
     (torch7.HardTanh(-0.5, 2), lambda x: np.clip(x, -0.5, 2)),
     (torch7.Clamp(-0.2, 0.4), lambda x: np.clip(x, -0.2, 0.4)),
+    (torch7.ClippedReLU(0.3), lambda x: np.clip(x, 0, 0.3)),
     (torch7.Tanh(), np.tanh),
     (torch7.TanhShrink(), lambda x: x - np.tanh(x)),
     (torch7.Sigmoid(), sigmoid),
@@ -81,6 +82,10 @@ def test_soft_maxima_are_over_the_planes_of_images_and_the_classes_of_vectors(di
 
 
 def test_soft_maxima_refuse_five_dimensions():
+    for batch in ((), (2,)):
+        (volumes,) = distinct(1, (*batch, 3, 2, 1, 2))
+        check(torch7.VolumetricSoftMax(), volumes, lambda x: softmax(x, -4))
+        check(torch7.VolumetricLogSoftMax(), volumes, lambda x: np.log(softmax(x, -4)))
     with pytest.raises(ValueError, match=r"nn\.LogSoftMax takes one to four dimensions; the input has 5"):
         torch7.LogSoftMax()(torch.zeros(1, 1, 1, 1, 1))
 

@@ -227,6 +227,17 @@ def test_every_pixel_has_a_class(kind, prepare, seed, samples, count, height, wi
     assert torch.equal(kind()(scores, target[:, None]), kind()(scores, target))
 
 
+@few
+@given(seed=seeds, samples=sides, count=sides, time=sides, width=sides)
+def test_every_place_of_a_volume_has_a_class(seed, samples, count, time, width):
+    (scores,) = distinct(seed, (samples, count, time, 2, width))
+    target = classes(seed, count, samples, time, 2, width)
+    weights = torch.arange(1, count + 1)
+    rows = log_softmax(np.moveaxis(values(scores), 1, -1).reshape(-1, count))
+    expected = weighted_likelihood(rows, target.numpy().ravel(), weights.numpy(), True)
+    check(torch7.VolumetricCrossEntropyCriterion(weights), scores, target, expected)
+
+
 @pytest.mark.parametrize("p", [1, 2])
 @few
 @given(seed=seeds, samples=sides, count=sides)

@@ -47,6 +47,7 @@ LAYERS = [
     (sized.SpatialAdaptiveMaxPooling(3, 3), IMAGES),
     (sized.SpatialAdaptiveAveragePooling(3, 3), IMAGES),
     (sized.SpatialFractionalMaxPooling(2, 2, 3, 3), IMAGES),
+    (sized.VolumetricFractionalMaxPooling(2, 2, 2, 3, 3, 2), VOLUMES),
     (normalization.BatchNormalization(4), VECTORS),
     (normalization.SpatialBatchNormalization(4), IMAGES),
     (normalization.VolumetricBatchNormalization(4), VOLUMES),

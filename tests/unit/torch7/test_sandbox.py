@@ -19,10 +19,10 @@ NOTHING = [
     "io", "os.execute", "os.exit", "os.remove", "os.rename", "os.tmpname", "os.getenv", "os.setlocale", "debug", "ffi", "jit",
     "python", "load", "loadstring", "loadfile", "dofile", "getfenv", "setfenv", "module", "newproxy", "coroutine", "gcinfo",
     "string.dump", "package.loadlib", "package.loaders[1]", "package.loaded.io", "package.loaded.os", "package.loaded.debug",
-    "package.loaded.package", "package.loaded._G", "_G.python", "_G._G.io", "nn.python", "torch.python", "cudnn", "bit",
+    "package.loaded.package", "package.loaded._G", "_G.python", "_G._G.io", "nn.python", "torch.python", "cudnn",
     "nn.Linear(1, 1).held", "nn.Linear(1, 1).__class__", "nn.Linear(1, 1).__init__",
     "getmetatable('')", "getmetatable(print)", "getmetatable(torch.Tensor(1))", "debug and debug.getregistry()",
-    "torch.load", "torch.save", "torch.DiskFile", "torch.MemoryFile", "torch.serialize", "torch.pushudata",
+    "torch.pushudata",
 ]  # fmt: skip
 
 # Texts that must fail, and what their sentence says.
@@ -49,6 +49,12 @@ REFUSED = {
     "a module of everything": ("nn.Linear(1e9, 1e9)", "nn.Linear"),
     "a repeated tensor": ("torch.zeros(10):repeatTensor(1e9)", "too large"),
     "the metatable of strings": ("getmetatable('').__index.rep = nil", "attempt to index"),
+    "a file of Torch's": ("torch.load('/etc/passwd')", "torch.load is not possible here: networks have no files; weights"),
+    "writing a file": ("torch.save('/tmp/x', {})", "torch.save is not possible here"),
+    "an open file": ("torch.DiskFile('/etc/passwd')", "torch.DiskFile is not possible here"),
+    "Lua's files": ("io.open('/etc/passwd')", "global 'io' (a nil value); networks here have no files"),
+    "a program": ("os.execute('ls')", "field 'execute' (a nil value); networks here have no files, and start no programs"),
+    "another text": ("dofile('other.lua')", "networks here run no other code than their text"),
     "the way to Python": ("nn.Linear(1, 1):held()", "attempt to call method 'held'"),
 }  # fmt: skip
 

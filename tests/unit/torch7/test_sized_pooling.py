@@ -79,6 +79,21 @@ def test_fractional_pooling_is_printed_as_torch_prints_it():
     )
 
 
+def test_fractional_volumes_have_their_time_last():
+    module = torch7.VolumetricFractionalMaxPooling(2, 3, 4, 5, 6, 7)
+    volume = torch.arange(12.0 * 11 * 10).reshape(1, 1, 12, 11, 10)
+    pooled = module(volume)
+    assert pooled.shape == (1, 1, 7, 6, 5)
+    assert all((pooled.diff(dim=side) > 0).all() for side in (2, 3, 4))
+    assert pooled.flatten()[-1] == volume.max()
+    assert module(volume[0]).shape == (1, 7, 6, 5)
+    assert module.described() == "nn.VolumetricFractionalMaxPooling(5x6x7, 2,3,4)"
+    shares = torch7.VolumetricFractionalMaxPooling(2, 2, 2, 0.5, 0.6, 0.7)
+    assert shares(volume).shape == (1, 1, 8, 6, 5)
+    shares.fix_regions()
+    assert torch.equal(shares(volume), shares(volume))
+
+
 def test_a_share_needs_a_share_beside_it():
     with pytest.raises(BadArgument, match=r"nn.SpatialFractionalMaxPooling got 0.5 for outH"):
         torch7.SpatialFractionalMaxPooling(2, 2, 4, 0.5)

@@ -303,10 +303,10 @@ def test_too_many_values(t7: Path) -> None:
 @FORMATS
 def test_storages_larger_than_the_file(t7: Path, kind: str, count: int, ascii: bool) -> None:
     storage = TorchStorage(kind, np.ones(4, dtype=ELEMENTS[kind]), count)
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(UserError):
         read(t7, t7_bytes(storage, ascii))
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
 
 
 def test_storage_larger_than_the_file_is_said(t7: Path) -> None:

@@ -1,0 +1,1 @@
+"""What `jobs.scheduler` is made of, one duty a file."""
