@@ -15,6 +15,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -23,8 +24,10 @@ from jobs.scheduler import Scheduler
 from webapp import create_app
 from webapp.config import Settings
 
-# The same examples in each run.
-hypothesis_settings.register_profile("same", derandomize=True)
+# The same examples in each run, however fast the machine is: that is not what they try.
+hypothesis_settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("same")
 
 T = TypeVar("T")
@@ -120,7 +123,7 @@ class RunningServer:
     log: Path
 
     def status(self, job_id: str) -> dict[str, Any]:
-        status: dict[str, Any] = requests.get(f"{self.url}/jobs/{job_id}/status", timeout=10).json()
+        status: dict[str, Any] = requests.get(f"{self.url}/jobs/{job_id}/status", timeout=60).json()
         return status
 
     def wait_for_job(
@@ -134,7 +137,7 @@ class RunningServer:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
 
 def start_server(data_dir: Path, *data_roots: Path, port: int = 0, host: str = "127.0.0.1") -> RunningServer:
@@ -155,15 +158,15 @@ def start_server(data_dir: Path, *data_roots: Path, port: int = 0, host: str = "
         found = re.search(rf"http://{re.escape(shown)}:[1-9]\d*", log.read_text())
         return found.group() if found else None
 
-    url = until(address, 20, "the server listens") or ""
+    url = until(address, what="the server listens") or ""
 
     def answers() -> bool:
         try:
             return requests.get(f"{url}/health", timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
-    until(answers, 20, "the server answers")
+    until(answers, what="the server answers")
     return RunningServer(process, url, data_dir, log)
 
 
@@ -180,9 +183,9 @@ def end_jobs(server: RunningServer) -> None:
     """Abort what still runs, so that no worker outlives its test."""
 
     def active() -> list[str]:
-        rows = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["running"]
+        rows = requests.get(f"{server.url}/completed_jobs.json", timeout=60).json()["running"]
         return [row["id"] for row in rows]
 
     for job_id in active():
-        requests.post(f"{server.url}/jobs/{job_id}/abort", timeout=10)
+        requests.post(f"{server.url}/jobs/{job_id}/abort", timeout=60)
     until(lambda: not active(), 40, "no job runs any more")

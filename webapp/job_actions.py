@@ -30,6 +30,7 @@ PUBLISHED_FILES = {"mean.jpg": "image/jpeg"}
 LOG_PAGE_BYTES = 100_000
 EVENTS_PAGE_BYTES = 1_000_000
 TYPE = re.compile(r"[a-z_]{1,40}")
+EDITABLE = ("job_name", "job_notes", "private")
 
 
 @blueprint.get("/jobs/<job_id>")
@@ -123,11 +124,15 @@ def edit(job_id: str) -> ResponseReturnValue:
     """Rename (`job_name`), annotate (`job_notes`), or say who may see it (`private`)."""
     with services().scheduler.turn:
         job = changeable(job_id)
-        name = request.form.get("job_name", job.name).strip()[:200]
+        sent = {name: str(value) for name, value in sent_values().items()}
+        if not sent or not sent.keys() <= set(EDITABLE):
+            found = ", ".join(sorted(sent)) or "nothing"
+            abort(HTTPStatus.BAD_REQUEST, f"A job's {', '.join(EDITABLE)} can be changed; what was sent: {found}.")
+        name = sent.get("job_name", job.name).strip()[:200]
         if not name:
             abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
-        notes = request.form.get("job_notes", job.notes).strip()[:10_000]
-        private = request.form.get("private", str(int(job.private))) == "1"
+        notes = sent.get("job_notes", job.notes).strip()[:10_000]
+        private = sent.get("private", str(int(job.private))) in ("1", "True")
         if private != job.private:
             _check_sharing(job, private)
         keep_attributes(job.folder, Attributes(name=name, notes=notes, owner=job.owner, private=private))

@@ -116,7 +116,7 @@ def stays_inside(page: Page, dialog: Locator) -> None:
 
 def post(server: RunningServer, path: str, fields: dict[str, str | int]) -> str:
     """Make a job of the form; its id."""
-    answer = requests.post(f"{server.url}/{path}.json", data=fields, timeout=20)
+    answer = requests.post(f"{server.url}/{path}.json", data=fields, timeout=60)
     assert answer.ok, answer.text
     job_id: str = answer.json()["id"]
     return job_id

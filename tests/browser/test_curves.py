@@ -192,7 +192,7 @@ def test_live_points_leave_the_zoom_alone(shared: RunningServer, generic: str, p
     assert zoom(curves) == before
     page.reload()
     until(lambda: points(page) > seen + 300, 60, "and after a reload", wait=page.wait_for_timeout)
-    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
     expect(page.locator('[data-status="Aborted"]')).to_be_visible(timeout=30_000)
     told = len(train_losses(shared, job_id))
     until(lambda: points(page) == told, 20, "no gap and no double", wait=page.wait_for_timeout)

@@ -124,7 +124,7 @@ def test_all_that_match_are_deleted_and_what_is_refused_is_told(
     expect(models.locator('[data-role="count"]')).to_have_text(f"0 of {160 - matching}", timeout=30_000)
     refused = page.locator('[data-role="error"]')
     expect(refused).to_be_hidden()
-    left = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["models"]
+    left = requests.get(f"{server.url}/completed_jobs.json", timeout=60).json()["models"]
     assert len(left) == 160 - matching
     assert not any("baseline" in row["name"] for row in left)
 
@@ -136,9 +136,9 @@ def test_all_that_match_are_deleted_and_what_is_refused_is_told(
     datasets.get_by_role("button", name="Delete").click()
     expect(dialog).to_contain_text("And 27 more.")
     keep_picture(page, "refused-in-part")
-    listed = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["datasets"]
+    listed = requests.get(f"{server.url}/completed_jobs.json", timeout=60).json()["datasets"]
     already = next(row["id"] for row in listed if "baseline" in row["name"])
-    requests.delete(f"{server.url}/jobs/{already}", timeout=10)
+    requests.delete(f"{server.url}/jobs/{already}", timeout=60)
     dialog.get_by_role("button", name="Delete the other 8").click()
     expect(refused).to_contain_text("Job not found.")
     expect(datasets.locator('[data-role="count"]')).to_have_text("32")
@@ -152,7 +152,7 @@ def test_a_job_goes_its_way_before_ones_eyes(tmp_path: Path, page: Page) -> None
     page.goto(server.url)
     expect(page.locator("tbody tr")).to_have_count(3)
     form = payloads.classification(many, dataset_name="Watched", resize_width="1024", resize_height="1024")
-    requests.post(f"{server.url}/datasets/images/classification.json", data=form, timeout=10)
+    requests.post(f"{server.url}/datasets/images/classification.json", data=form, timeout=60)
     running = table(page, "running")
     expect(running.locator("[data-status=Running]")).to_be_visible()
     asked: list[str] = []
@@ -176,7 +176,7 @@ def test_every_length_fits_every_screen(
     server = start_server(tmp_path)
     for job_id in ids[-1:]:
         name = {"job_name": "<b>Bold</b> & a name " + "that-does-not-break" * 8}
-        requests.put(f"{server.url}/jobs/{job_id}", data=name, timeout=10)
+        requests.put(f"{server.url}/jobs/{job_id}", data=name, timeout=60)
     for width, colours in ((360, "light"), (768, "dark"), (1400, "light"), (1920, "dark")):
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=colours)  # type: ignore[arg-type]
         page.goto(server.url)

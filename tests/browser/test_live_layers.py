@@ -36,7 +36,7 @@ def running(shared: RunningServer, generic: str) -> Iterator[str]:
     """A training that goes on for as long as the test likes, slow enough to learn something in every frame."""
     job_id = make_model(shared, generic, batch_size=10, learning_rate="0.003")
     yield job_id
-    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
     shared.wait_for_job(job_id)
 
 

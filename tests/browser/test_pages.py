@@ -303,7 +303,7 @@ def test_a_job_that_runs_is_stopped_and_deleted(shared: RunningServer, generic: 
     expect(dialog).to_contain_text("It is stopped first.")
     dialog.get_by_role("button", name="Delete", exact=True).click()
     page.wait_for_url(f"{shared.url}/")
-    assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=10).status_code == 404
+    assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=60).status_code == 404
 
 
 def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
@@ -340,7 +340,7 @@ def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
     expect(page.get_by_role("button", name="Delete job")).to_be_focused()
     assert [shared.status(job_id)["status"] for job_id in (generic, model)] == ["Waiting", "Waiting"]
     for job_id in (model, generic, *busy):
-        requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+        requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
         shared.wait_for_job(job_id, wait=page.wait_for_timeout)
 
 
@@ -362,7 +362,7 @@ def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, dig
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     expect(rows).to_have_count(0)
-    assert requests.get(f"{shared.url}/jobs/{doomed}/events", timeout=10).status_code == 404
+    assert requests.get(f"{shared.url}/jobs/{doomed}/events", timeout=60).status_code == 404
 
 
 def test_narrow_pages_do_not_scroll_sideways_and_are_readable_in_both_themes(
@@ -399,7 +399,7 @@ def test_a_server_that_comes_back_in_mid_training(
     restart(shared, digits.parent)
     expect(banner).to_be_hidden(timeout=30_000)
     until(lambda: points(page) > before, 30, "the curve goes on", wait=page.wait_for_timeout)
-    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=10)
+    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
     expect(page.locator('[data-status="Aborted"]')).to_be_visible(timeout=30_000)
     told = len(train_losses(shared, job_id))
     until(lambda: points(page) == told, 20, "every point is there", wait=page.wait_for_timeout)

@@ -54,10 +54,10 @@ def abort(page: Page) -> None:
 
 def has_all_points_once(page: Page, server: RunningServer, job_id: str) -> None:
     """The page that was open all the time, the server and a page that comes now say the same."""
-    curve = requests.get(f"{server.url}/models/{job_id}/curve.json?buckets=5000", timeout=20).json()
+    curve = requests.get(f"{server.url}/models/{job_id}/curve.json?buckets=5000", timeout=60).json()
     steps = curve["train"]["step"]
     assert steps == list(range(1, len(steps) + 1))
-    rows = requests.get(f"{server.url}/models/{job_id}/curve.csv", timeout=20).text.splitlines()[1:]
+    rows = requests.get(f"{server.url}/models/{job_id}/curve.csv", timeout=60).text.splitlines()[1:]
     assert [int(row.split(",")[0]) for row in rows] == steps
     until(lambda: held(page, "points") == len(steps), 20, "the open page has every step", wait=page.wait_for_timeout)
     until(lambda: held(page, "drawn") == len(steps), 20, "and draws it once", wait=page.wait_for_timeout)
@@ -179,7 +179,7 @@ def test_a_training_that_is_done_trains_longer_before_ones_eyes(
     expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
     expect(page.locator('[data-role="epoch"]')).to_have_text("7.0 of 7")
     expect(page.locator('[data-role="snapshots"] option')).to_have_text(["Epoch #7", "Epoch #6"])
-    rates = requests.get(f"{shared.url}/models/{job_id}/curve.csv", timeout=20).text.splitlines()[-1].split(",")
+    rates = requests.get(f"{shared.url}/models/{job_id}/curve.csv", timeout=60).text.splitlines()[-1].split(",")
     assert "0.001" in rates
     has_all_points_once(page, shared, job_id)
 

@@ -193,7 +193,7 @@ def told(server: RunningServer, job_id: str, kind: str) -> list[dict[str, Any]]:
     """The events of a kind, from the server itself."""
     events, since, more = [], 0, True
     while more:
-        answer = requests.get(f"{server.url}/jobs/{job_id}/events?since={since}", timeout=10).json()
+        answer = requests.get(f"{server.url}/jobs/{job_id}/events?since={since}", timeout=60).json()
         events += answer["events"]
         since, more = answer["next"], answer["more"]
     return [event for event in events if event["type"] == kind]

@@ -22,8 +22,10 @@ def must(result):
     return True
 
 def ask(call, *arguments):
-    # By its number: the C library has no function for most of these.
-    result = libc.syscall(known["calls"][call], *arguments)
+    # By its number: the C library has no function for most of these. A number that does not say how wide it is takes half of
+    # its place where places on the stack are used, and the kernel would read what was in the other half.
+    wide = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    result = libc.syscall(known["calls"][call], *wide)
     must(result)
     return result
 
@@ -248,7 +250,7 @@ for name, function in attempts.items():
 started = threading.Thread(target=lambda: None)
 started.start()
 started.join()
-raise RuntimeError(json.dumps({"tried": len(attempts), "could": could}))
+raise RuntimeError(json.dumps({"tried": list(attempts), "could": could}))
 """
 
 
@@ -256,11 +258,11 @@ def escaping_network(**known: Any) -> str:
     return TEXT.replace("KNOWN", repr(json.dumps(known, default=str)), 1)
 
 
-def what_it_could(message: str) -> tuple[int, list[str]]:
-    """How much it tried, and what of that it could do, by the error of the network."""
+def what_it_could(message: str) -> tuple[set[str], set[str]]:
+    """What it tried, and what of that it could do, by the error of the network."""
     start = message.index('{"tried"')
     said = json.JSONDecoder().raw_decode(message[start:])[0]
-    return said["tried"], said["could"]
+    return set(said["tried"]), set(said["could"])
 
 
 def texts_in(folder: Path) -> list[str]:

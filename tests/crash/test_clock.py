@@ -48,21 +48,21 @@ def test_a_clock_that_is_set_back_loses_no_job(
 ) -> None:
     url = f"{server.url}/datasets/images/classification.json"
     form = payloads.classification(many_pictures, resize_width="160", resize_height="160")
-    first = requests.post(url, data=form, timeout=10).json()["id"]
+    first = requests.post(url, data=form, timeout=60).json()["id"]
     events = server.data_dir / "jobs" / first / "events.jsonl"
     until(lambda: "progress" in {event["type"] for event in all_events(events)}, 30, "it is at work")
     (tmp_path / "set back").touch()
-    second = requests.post(url, data=payloads.classification(digit_folders), timeout=10).json()["id"]
+    second = requests.post(url, data=payloads.classification(digit_folders), timeout=60).json()["id"]
     assert second < first, "by its id it is a day older"
     for job_id in (first, second):
         assert server.wait_for_job(job_id)["status"] == "Done"
     times = [event["time"] for event in all_events(events)]
     assert times != sorted(times)
-    rows = requests.get(f"{server.url}/completed_jobs.json", timeout=10).json()["datasets"]
+    rows = requests.get(f"{server.url}/completed_jobs.json", timeout=60).json()["datasets"]
     assert {row["id"] for row in rows} == {first, second}
     assert all(0 <= row["elapsed"] < 60 for row in rows)
     for job_id in (first, second):
-        assert requests.get(f"{server.url}/datasets/{job_id}", timeout=10).ok
-        status = requests.get(f"{server.url}/jobs/{job_id}/events", timeout=10).json()["status"]
+        assert requests.get(f"{server.url}/datasets/{job_id}", timeout=60).ok
+        status = requests.get(f"{server.url}/jobs/{job_id}/events", timeout=60).json()["status"]
         assert [change["status"] for change in status["times"]] == ["Initialized", "Waiting", "Running", "Done"]
         assert 0 <= status["elapsed"] < 60

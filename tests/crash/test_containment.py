@@ -158,23 +158,23 @@ def check(network: str, scratch: Path, policy: Policy) -> dict[str, Any]:
 @pytest.mark.parametrize("place", [in_a_worker, in_a_predictor, in_a_check])
 def test_a_pasted_network_cannot_get_out(surroundings: Surroundings, place: Any) -> None:
     tried, could = what_it_could(place(surroundings, surroundings.policy()))
-    assert tried > 60
-    assert could == []
+    assert len(tried) > 60
+    assert could == set()
 
 
 @pytest.mark.parametrize("version", [TRUNCATE_SINCE, SCOPES_SINCE - 1])
 def test_it_cannot_get_out_on_an_older_kernel_either(surroundings: Surroundings, version: int) -> None:
     """Where Landlock keeps no signals and no sockets in their place, seccomp has to."""
     kernel = Kernel(landlock=min(version, Kernel().landlock))
-    assert what_it_could(in_a_check(surroundings, surroundings.policy(kernel=kernel)))[1] == []
+    assert what_it_could(in_a_check(surroundings, surroundings.policy(kernel=kernel)))[1] == set()
 
 
 def test_without_confinement_all_of_that_can_be_done(surroundings: Surroundings) -> None:
     """So that the test above cannot pass because its attempts are wrong."""
     message = in_a_check(surroundings, surroundings.policy(mode="off"))
     tried, could = what_it_could(message)
-    assert set(could).isdisjoint(NEVER)
-    assert len(set(could) | NEVER | DEPENDS_ON_MACHINE) == tried
+    assert could.isdisjoint(NEVER)
+    assert tried - could <= NEVER | DEPENDS_ON_MACHINE
 
 
 def test_a_job_says_what_protected_from_it(tmp_path: Path) -> None:

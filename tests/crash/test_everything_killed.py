@@ -53,7 +53,7 @@ class Servers:
         self.now = start_server(self._data_dir, self._data_root)
 
     def make(self, url: str, form: dict[str, Any]) -> str:
-        answer = requests.post(f"{self.now.url}/{url}.json", data=form, timeout=20)
+        answer = requests.post(f"{self.now.url}/{url}.json", data=form, timeout=60)
         assert answer.ok, answer.text
         return str(answer.json()["id"])
 
@@ -97,5 +97,5 @@ def test_nothing_is_lost_when_everything_is_killed_at_once(
     assert not list(servers.folder(dataset).path.glob(".*"))
     until(lambda: servers.told(training, "resumed"), 60, "the training goes on from its snapshot")
     for job_id, why in ((waiting, "it was not lost"), (training, "it is at work")):
-        requests.post(f"{servers.now.url}/jobs/{job_id}/abort", timeout=20)
+        requests.post(f"{servers.now.url}/jobs/{job_id}/abort", timeout=60)
         assert servers.now.wait_for_job(job_id)["status"] == "Aborted", why

@@ -82,8 +82,8 @@ def test_two_hundred_open_pages_hear_all_and_the_server_answers(
     url = f"{server.url}/datasets/images/classification.json"
     # It waits behind two others until all pages are open.
     long = payloads.classification(many_pictures, resize_width="2048", resize_height="2048")
-    others = [requests.post(url, data=long, timeout=10).json()["id"] for _ in range(DATASET_JOBS_AT_ONCE)]
-    job_id = requests.post(url, data=form, timeout=10).json()["id"]
+    others = [requests.post(url, data=long, timeout=60).json()["id"] for _ in range(DATASET_JOBS_AT_ONCE)]
+    job_id = requests.post(url, data=form, timeout=60).json()["id"]
     # Each is read from its first moment on: who leaves a ping unanswered for some seconds is taken for gone.
     with ThreadPoolExecutor(PAGES) as readers:
         pages: list[OpenPage] = []
@@ -92,9 +92,9 @@ def test_two_hundred_open_pages_hear_all_and_the_server_answers(
             pages.append(OpenPage(server.url, job_id))
             reading.append(readers.submit(pages[-1].hear_the_end))
         for other in others:
-            requests.post(f"{server.url}/jobs/{other}/abort", timeout=10)
+            requests.post(f"{server.url}/jobs/{other}/abort", timeout=60)
         ends = {reader.result() for reader in reading}
-    answer = requests.get(f"{server.url}/jobs/{job_id}/events?since=0", timeout=10)
+    answer = requests.get(f"{server.url}/jobs/{job_id}/events?since=0", timeout=60)
     assert ends == {answer.json()["next"]}
     for page in pages:
         page.socket.close()

@@ -20,7 +20,7 @@ from webapp.config import Settings
 def attempt(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """A server that does not start."""
     command = [sys.executable, "-m", "webapp.cli", "serve", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False,
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
                            env={**os.environ, **(environment or {})})  # fmt: skip
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
@@ -75,7 +75,7 @@ def test_a_list_of_jobs_of_a_newer_version(tmp_path: Path) -> None:
 def test_a_second_server_on_one_data_directory_is_refused(server: RunningServer) -> None:
     said = refusal("--port", "0", "--data-dir", str(server.data_dir))
     assert f"Another Layerscope serves {server.data_dir}" in said
-    assert requests.get(f"{server.url}/index.json", timeout=10).ok
+    assert requests.get(f"{server.url}/index.json", timeout=60).ok
 
 
 def test_that_other_names_need_no_password_either_is_said(server: RunningServer) -> None:
@@ -92,8 +92,8 @@ def test_the_loopback_address_of_ipv6_is_served_like_that_of_ipv4(tmp_path: Path
     try:
         assert re.fullmatch(r"http://\[::1\]:\d+", server.url)
         assert "Login: none; only this machine is served." in server.log.read_text()
-        assert requests.get(f"{server.url}/index.json", timeout=10).ok
-        other_name = requests.get(f"{server.url}/index.json", headers={"Host": "[2001:db8::1]"}, timeout=10)
+        assert requests.get(f"{server.url}/index.json", timeout=60).ok
+        other_name = requests.get(f"{server.url}/index.json", headers={"Host": "[2001:db8::1]"}, timeout=60)
         assert other_name.status_code == 421
     finally:
         server.stop()

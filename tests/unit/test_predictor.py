@@ -51,7 +51,7 @@ def ask(jobs_dir: Path, tmp_path_factory) -> Iterator[Ask]:
         return answer
 
     yield ask
-    _, log = process.communicate(timeout=30)
+    _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "the network speaks" in log
 

@@ -171,6 +171,17 @@ def test_a_job_is_renamed_and_annotated(client: FlaskClient, digit_folders: Path
     row = client.get(f"/jobs/{job_id}/table_data.json").get_json()["job"]
     assert (row["name"], row["notes"]) == ("New", "Why")
     assert client.put(f"/jobs/{job_id}", data={"job_name": "  "}).status_code == 400
+    assert client.put(f"/jobs/{job_id}", json={"job_name": "Newest"}).status_code == 200
+    assert client.get(f"/jobs/{job_id}/status").get_json()["name"] == "Newest"
+
+
+def test_a_change_of_what_cannot_be_changed_is_not_called_done(client: FlaskClient, digit_folders: Path) -> None:
+    job_id = create(client, "images/classification", payloads.classification(digit_folders))
+    for fields in ({}, {"name": "New"}, {"job_name": "New", "owner": "eve"}):
+        answer = client.put(f"/jobs/{job_id}", data=fields)
+        assert answer.status_code == 400
+        assert "job_name, job_notes, private can be changed" in answer.get_json()["error"]["message"]
+    assert client.get(f"/jobs/{job_id}/status").get_json()["name"] == "digits"
 
 
 def test_an_unknown_job_is_not_found_in_html_and_json(client: FlaskClient) -> None:

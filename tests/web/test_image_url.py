@@ -225,7 +225,7 @@ def test_the_option_of_a_real_server_allows_public_addresses_only(
     server = start_server(tmp_path)
     for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0"):
         form = {"job_id": model, "image_path": f"http://{host}:{internet.port}/cat.png"}
-        answer = requests.post(f"{server.url}/models/images/generic/infer_one.json", data=form, timeout=20)
+        answer = requests.post(f"{server.url}/models/images/generic/infer_one.json", data=form, timeout=60)
         assert answer.status_code == 400
         assert "not public" in answer.json()["error"]["message"]
     assert internet.seen == []

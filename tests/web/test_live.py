@@ -30,12 +30,12 @@ class Listener:
 
 
 def submit(server: RunningServer, form: dict[str, Any]) -> str:
-    answer = requests.post(f"{server.url}/datasets/images/classification.json", data=form, timeout=10)
+    answer = requests.post(f"{server.url}/datasets/images/classification.json", data=form, timeout=60)
     return str(answer.json()["id"])
 
 
 def read_again(server: RunningServer, job_id: str, since: int = 0) -> dict[str, Any]:
-    answer: dict[str, Any] = requests.get(f"{server.url}/jobs/{job_id}/events?since={since}", timeout=10).json()
+    answer: dict[str, Any] = requests.get(f"{server.url}/jobs/{job_id}/events?since={since}", timeout=60).json()
     return answer
 
 
@@ -46,7 +46,7 @@ def test_what_is_heard_live_can_be_read_again(server: RunningServer, digit_folde
     job_id = submit(server, payloads.classification(digit_folders))
     listener = Listener(server, job_id, transport)
     for other in others:
-        requests.post(f"{server.url}/jobs/{other}/abort", timeout=10)
+        requests.post(f"{server.url}/jobs/{other}/abort", timeout=60)
     server.wait_for_job(job_id)
     until(lambda: any(update.get("status") == "Done" for update in listener.updates), 20, "the end is heard")
     again = read_again(server, job_id)
@@ -64,7 +64,7 @@ def test_the_home_page_hears_of_every_job(server: RunningServer, digit_folders: 
     listener = Listener(server, "job_management")
     job_id = submit(server, payloads.classification(digit_folders))
     server.wait_for_job(job_id)
-    requests.delete(f"{server.url}/jobs/{job_id}", timeout=10)
+    requests.delete(f"{server.url}/jobs/{job_id}", timeout=60)
     kinds = ("added", "status", "progress", "deleted")
     until(lambda: {update["update"] for update in listener.updates} >= set(kinds), 20, "all kinds of change are heard")
     assert {update["job_id"] for update in listener.updates} == {job_id}

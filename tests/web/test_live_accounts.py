@@ -33,7 +33,7 @@ class House:
         return {"Authorization": f"Bearer {self.tokens[name]}"}
 
     def ask(self, name: str, method: str, path: str, fields: dict[str, Any] | None = None) -> requests.Response:
-        return requests.request(method, f"{self.server.url}{path}", data=fields, headers=self.bearer(name), timeout=10)
+        return requests.request(method, f"{self.server.url}{path}", data=fields, headers=self.bearer(name), timeout=60)
 
     def listen(self, headers: dict[str, str], *rooms: str, transport: str = "websocket") -> "Ears":
         return Ears(self.server.url, headers, rooms, transport)
@@ -168,7 +168,7 @@ def ears_of(people: People, browser: FlaskClient) -> SocketIOTestClient:
 def test_sockets_close_when_their_session_or_token_ends(house: House) -> None:
     sessions = [requests.Session() for _ in range(2)]
     for session in sessions:
-        session.post(f"{house.server.url}/login", data={"username": "eve", "password": PASSWORD}, timeout=10)
+        session.post(f"{house.server.url}/login", data={"username": "eve", "password": PASSWORD}, timeout=60)
     logged_out, changed = (
         {"Cookie": f"layerscope_session={session.cookies['layerscope_session']}"} for session in sessions
     )
@@ -177,7 +177,7 @@ def test_sockets_close_when_their_session_or_token_ends(house: House) -> None:
     ears = [house.listen(who, "job_management", transport=by) for who in (logged_out, changed, revoked) for by in over]
     stay = [house.listen(house.bearer("bob"), "job_management", transport=by) for by in over]
     assert all(ear.client.connected for ear in (*ears, *stay))
-    sessions[0].post(f"{house.server.url}/logout", timeout=10)
+    sessions[0].post(f"{house.server.url}/logout", timeout=60)
     house.accounts.set_password("eve", PASSWORD)
     tokens = house.accounts.credentials_of("eve", CredentialKind.TOKEN)
     (passing,) = [token for token in tokens if token.description == "passing"]

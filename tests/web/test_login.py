@@ -341,9 +341,9 @@ def test_a_name_that_nobody_has_looks_like_a_wrong_password(people: People) -> N
     for name in ("ivan", "nobody-at-all"):
         took = []
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             answer = people.stranger().post("/login", data={"username": name, "password": "wrong" * 4}, headers=JSON)
-            took.append(time.perf_counter() - began)
+            took.append(time.thread_time() - began)
             answers[name] = (answer.status_code, answer.get_data())
         seconds[name] = min(took)
     assert answers["ivan"] == answers["nobody-at-all"]

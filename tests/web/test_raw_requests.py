@@ -43,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSe
     server = start_server(root / "data", root)
 
     def make(url: str, form: dict[str, str]) -> str:
-        job_id = str(requests.post(f"{server.url}/datasets/images/{url}.json", data=form, timeout=20).json()["id"])
+        job_id = str(requests.post(f"{server.url}/datasets/images/{url}.json", data=form, timeout=60).json()["id"])
         assert server.wait_for_job(job_id)["status"] == "Done"
         return job_id
 
@@ -93,7 +93,7 @@ def test_no_request_line_leads_out_of_what_is_served(served: tuple[RunningServer
     for path in paths:
         said = answer_to(server, b"GET " + path + b" HTTP/1.1")
         assert is_harmless(said), (path, said[:500])
-    assert requests.get(f"{server.url}/health", timeout=10).ok
+    assert requests.get(f"{server.url}/health", timeout=60).ok
 
 
 @pytest.mark.parametrize("line", [
@@ -105,7 +105,7 @@ def test_no_request_line_leads_out_of_what_is_served(served: tuple[RunningServer
 def test_what_is_no_request_is_refused(served: tuple[RunningServer, str], line: bytes) -> None:
     server, _ = served
     assert is_harmless(answer_to(server, line))
-    assert requests.get(f"{server.url}/health", timeout=10).ok
+    assert requests.get(f"{server.url}/health", timeout=60).ok
 
 
 @pytest.mark.parametrize("path", [b"http://127.0.0.1/index.json", b"http://localhost/index.json"])
@@ -169,8 +169,8 @@ def test_what_is_asked_for_is_no_line_of_the_servers_log(served: tuple[RunningSe
         answer_to(server, b"GET / HTTP/1.1\r\nX" + injected + b": 1")
         answer_to(server, b"GE" + injected + b" / HTTP/1.1")
         answer_to(server, b"GET / HTTP/1.1", host=injected)
-    requests.post(f"{server.url}/login", data={"username": INJECTED}, timeout=10)
-    requests.get(f"{server.url}/jobs/{job}/files/{INJECTED}", timeout=10)
+    requests.post(f"{server.url}/login", data={"username": INJECTED}, timeout=60)
+    requests.get(f"{server.url}/jobs/{job}/files/{INJECTED}", timeout=60)
     assert_is_plain(lines_of(server.log)[before - 1 :])
 
 

@@ -138,7 +138,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 def send(server: RunningServer, address: str, headers: dict[str, str], blocks: Iterator[bytes]) -> int:
     """The status of the answer to a body that is sent block by block, for as long as the server takes it."""
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
     connection.putrequest("POST", address)
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -175,7 +175,7 @@ def test_a_body_that_says_that_it_is_too_large_is_not_read(real: RunningServer) 
 
 def test_a_request_that_is_no_http_writes_no_lines_into_the_log(real: RunningServer) -> None:
     parts = urlsplit(real.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as line:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as line:
         line.sendall(b"GET /\x1b[2J\x1b]0;owned\x07 HTTP/9.9\r\nHost: localhost\r\n\r\n")
         line.recv(100)
     until(lambda: "[2J" in real.log.read_text(), 10, "the request is in the log")

@@ -339,7 +339,7 @@ HOOKS = {
 
 
 @pytest.mark.parametrize("name", HOOKS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(count=st.integers(1, 9))
 def test_a_hook_gives_the_same_targets_for_batches_of_any_size(name: str, count: int) -> None:
     lua = build_lua_network(network("net:add(nn.Linear(784, 784))", hook=HOOKS[name]), NetworkParams((1, 28, 28)))

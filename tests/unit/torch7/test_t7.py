@@ -96,7 +96,7 @@ def as_lua_has_it(value: Any) -> Any:
 
 
 @given(written=values | st.none(), ascii=st.booleans())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_what_is_written_is_read(t7: Path, written: Any, ascii: bool) -> None:
     assert is_same(read(t7, t7_bytes(written, ascii)), written)
 
@@ -244,7 +244,7 @@ def test_any_byte_may_be_wrong(t7: Path, ascii: bool, flip: int) -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_bytes_by_chance(t7: Path, data: bytes) -> None:
     try:
         read(t7, data)
@@ -255,7 +255,7 @@ def test_bytes_by_chance(t7: Path, data: bytes) -> None:
 @given(
     lines=st.lists(st.sampled_from(["0", "1", "2", "3", "4", "5", "8", "-1", "99", "V 1", "torch.FloatTensor", "1 1"]))
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_lines_by_chance(t7: Path, lines: list[str]) -> None:
     try:
         read(t7, "\n".join(lines).encode())
