@@ -93,8 +93,8 @@ def serve(host: str, port: int, data_dir: Path, data_roots: tuple[Path, ...], al
             pass
     check_sandbox(settings.containment)
     _check_address(host, port)
+    _check_accounts(settings, host)
     with _hold_data_dir(settings):
-        _check_accounts(settings, host)
         with _using(settings):
             open_store(settings.database, settings.jobs_dir).close()
         Server(settings, host, port).run()
