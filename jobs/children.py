@@ -15,6 +15,7 @@ from typing import BinaryIO
 from jobs.containment.confinement import Policy
 from jobs.memory_watch import MemoryWatch
 from jobs.orders import MOST_BYTES, READY, Order
+from jobs.worker_identity import WorkerIdentity, signal_group
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,6 @@ def child_environment(scratch: Path, device: str | None) -> dict[str, str]:
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         environment["CUDA_VISIBLE_DEVICES"] = device.removeprefix("gpu ") if device.startswith("gpu ") else ""
     return environment
-
-
-def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal a child and all that it started; nothing happens when they are gone."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
 
 
 class ChildProcess(subprocess.Popen[bytes]):
@@ -130,7 +123,7 @@ class Launcher:
         self._spare: ChildProcess | None = None
         self._next: threading.Timer | None = None
         self._closed = False
-        self._memory_watch = MemoryWatch()
+        self.memory_watch = MemoryWatch()
 
     def prepare(self, seconds: float = 0.0) -> None:
         """Start a spare after so many seconds, if none waits by then."""
@@ -157,9 +150,13 @@ class Launcher:
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         """The child at work on this order: the spare if one is ready and of use, else a new process."""
         child = self._start(order, stdin, stdout, stderr)
-        if self._policy.mode != "off" and not order.needs.gpu:
-            self._memory_watch.add(child, self._policy.memory)
+        self.watch_memory(WorkerIdentity.of(child.pid))
         return child
+
+    def watch_memory(self, child: WorkerIdentity | None) -> None:
+        """See that a child, which another server may have started, holds no more than it may. None: it is gone."""
+        if self._policy.mode != "off" and child is not None:
+            self.memory_watch.add(child)
 
     def _start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         message, descriptors = order.as_json(self._policy), [stdin, stdout, stderr, *order.kept]

@@ -5,7 +5,9 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+
+from jobs.containment.limits import memory_limit
+from jobs.worker_identity import WorkerIdentity
 
 log = logging.getLogger(__name__)
 
@@ -16,32 +18,26 @@ BESIDE_THE_LIMIT = 2**29
 COUNTED = ("RssAnon:", "VmSwap:")
 
 
-class Watched(Protocol):
-    """A process as `subprocess.Popen` has it."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def poll(self) -> int | None: ...
-
-    def send_signal(self, sig: int, /) -> None: ...
-
-
 class MemoryWatch:
-    """Looks at children a few times a second, for as long as there are some."""
+    """Looks at children a few times a second, for as long as there are some. The limit is the one that they run under."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._limits: dict[Watched, int] = {}
+        self._watched: set[WorkerIdentity] = set()
+        self._ended: set[WorkerIdentity] = set()
         self._looks = False
 
-    def add(self, child: Watched, limit: int) -> None:
-        """Watch a child from now on that may have so many bytes."""
+    def add(self, child: WorkerIdentity) -> None:
+        """Watch a child from now on."""
         with self._lock:
-            self._limits[child] = limit
+            self._watched.add(child)
             if not self._looks:
                 self._looks = True
                 threading.Thread(target=self._look_while_there_are_some, name="memory watch", daemon=True).start()
+
+    def has_ended(self, child: WorkerIdentity | None) -> bool:
+        """Whether the watch made an end of it."""
+        return child in self._ended
 
     def _look_while_there_are_some(self) -> None:
         pause = threading.Event()
@@ -51,26 +47,26 @@ class MemoryWatch:
     def _look(self) -> bool:
         """Whether there is anything left to look at."""
         with self._lock:
-            self._limits = {child: limit for child, limit in self._limits.items() if child.poll() is None}
-            watched = list(self._limits.items())
+            self._watched = {child for child in self._watched if child.facts() is not None}
+            watched = list(self._watched)
             self._looks = bool(watched)
-        for child, limit in watched:
-            held = held_memory(child.pid)
-            if held > limit + BESIDE_THE_LIMIT:
-                log.warning(
-                    "Process %s holds %.3g GiB in spite of its limit of %.3g GiB, so it was ended.",
-                    child.pid,
-                    held / 2**30,
-                    limit / 2**30,
-                )
-                child.send_signal(signal.SIGKILL)
+        for child in watched:
+            # It may end meanwhile.
+            with suppress(OSError):
+                limit, held = memory_limit(child.pid), held_memory(child.pid)
+                if limit is not None and held > limit + BESIDE_THE_LIMIT:
+                    self._end(child, held, limit)
         return bool(watched)
+
+    def _end(self, child: WorkerIdentity, held: int, limit: int) -> None:
+        said = "Process %s holds %.3g GiB in spite of its limit of %.3g GiB, so it is ended."
+        log.warning(said, child.pid, held / 2**30, limit / 2**30)
+        # Who sees that it has ended asks why.
+        self._ended.add(child)
+        child.signal_group(signal.SIGKILL)
 
 
 def held_memory(pid: int) -> int:
-    """How many bytes a process holds that are no file's; none where it has ended."""
-    # It may end while its status is read.
-    with suppress(OSError):
-        lines = [line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
-        return sum(int(line[1]) for line in lines if line[0] in COUNTED) * 1024
-    return 0
+    """How many bytes a process holds that are no file's. OSError where it has ended."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return sum(int(line[1]) for line in lines if line[0] in COUNTED) * 1024

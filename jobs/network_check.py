@@ -110,8 +110,8 @@ def _limit_time(allowed: float) -> None:
     signal.signal(signal.SIGALRM, time_is_up)
     signal.setitimer(signal.ITIMER_REAL, allowed)
     # Code that never returns to Python hears no alarm; the kernel ends it. Threads add up, so that this comes later.
-    used = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
-    seconds = used + math.ceil(4 * allowed)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = math.ceil(usage.ru_utime + usage.ru_stime + 4 * allowed)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs.answers import AnswerLimits, AnswerPipes, NoAnswerInTime
-from jobs.children import ChildProcess, Launcher, child_environment, signal_group
+from jobs.children import ChildProcess, Launcher, child_environment
 from jobs.containment.confinement import LARGEST_FILE_BYTES, REQUIRED, Needs, Policy, Protection
 from jobs.errors import TOLD_BY_CHILDREN, BadNetwork, ChildEnded, EnvironmentFault, LayerscopeError
 from jobs.events import STATUS_CANNOT_WRITE, read_json
@@ -24,6 +24,7 @@ from jobs.orders import Order
 from jobs.plain_files import write_plain
 from jobs.registry import job_kind
 from jobs.specs import EVERYWHERE, JobSpec, ServerPaths
+from jobs.worker_identity import WorkerIdentity, signal_group
 
 
 @dataclass(frozen=True)
@@ -128,18 +129,36 @@ def out_of_memory_kills() -> int:
     return 0
 
 
-def ending_in_words(returncode: int | None, killed_for_memory: bool, words_before_order: str | None = None) -> str:
+KILLED_BY_KERNEL = "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
+KILLED_BY_WATCH = (
+    "Ended because it held more memory than it may (--memory-limit), by ways that keep the system from counting it. "
+    "Its network has to do without those."
+)
+
+
+def killed_for_memory(launcher: Launcher, child: WorkerIdentity | None, kills_before: int) -> str | None:
+    """In words who has killed a child for its memory, if anybody has; `kills_before` is how often the kernel had when it
+    began."""
+    if launcher.memory_watch.has_ended(child):
+        return KILLED_BY_WATCH
+    return KILLED_BY_KERNEL if out_of_memory_kills() > kills_before else None
+
+
+def ending_in_words(
+    returncode: int | None, killed_for_memory: str | None, words_before_order: str | None = None
+) -> str:
     """Why a child ended that did not say so itself. No return code: it was not ours to wait for.
 
-    `words_before_order` are what it said last when it had not even begun.
+    `killed_for_memory` says who has killed something for its memory meanwhile, if anybody has; `words_before_order` are
+    what the child said last when it had not even begun.
     """
+    if killed_for_memory and returncode in (None, -signal.SIGKILL):
+        return killed_for_memory
     if returncode is None:
         return (
             "The worker ended without a word. How is not known, because the server was started anew since. "
             "Its log has what it said last."
         )
-    if killed_for_memory and returncode == -signal.SIGKILL:
-        return "Killed by the kernel: out of memory. A smaller batch size or smaller images need less."
     # Who is killed without a word had the same fate before as later.
     if words_before_order or (words_before_order is not None and returncode >= 0):
         how = f"status {returncode}" if returncode >= 0 else f"signal {-returncode}"
@@ -189,6 +208,7 @@ class LineProcess:
         wants_torch: bool = True,
     ) -> None:
         """It has `scratch` for its files, and may read `reads`."""
+        self._launcher = launcher
         self._out_of_memory_kills = out_of_memory_kills()
         needs = Needs(reads, [scratch], largest_file=LARGEST_SCRATCH_BYTES)
         environment = child_environment(scratch, "cpu")
@@ -204,6 +224,7 @@ class LineProcess:
             raise
         finally:
             self._pipes.close_its_ends()
+        self._identity = WorkerIdentity.of(self._process.pid)
 
     @property
     def alive(self) -> bool:
@@ -230,9 +251,9 @@ class LineProcess:
                 self.end()
                 raise
             returncode = self._end_that_it_has_come_to()
-        killed_for_memory = out_of_memory_kills() > self._out_of_memory_kills
+        killer = killed_for_memory(self._launcher, self._identity, self._out_of_memory_kills)
         words = self._process.words_before_order()
-        ending = ending_in_words(returncode, killed_for_memory, words)
+        ending = ending_in_words(returncode, killer, words)
         # What had not begun has run nothing of the user's.
         raise ChildEnded(ending, returncode) if words is None else EnvironmentFault(ending)
 

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from jobs.children import signal_group
-
 PROC = Path("/proc")
 # Of a process that has ended and whose parent has not asked yet how.
 DEAD_STATES = frozenset("ZXx")
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a child and all that it started; nothing happens when they are gone."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
 
 
 @dataclass(frozen=True)

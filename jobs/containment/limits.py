@@ -45,9 +45,9 @@ def limit_memory(limit: int) -> None:
     set_limit(resource.RLIMIT_DATA, limit)
 
 
-def memory_limit() -> int | None:
-    """How much this process may set aside; None without a limit."""
-    limit, _hard = resource.getrlimit(resource.RLIMIT_DATA)
+def memory_limit(pid: int = 0) -> int | None:
+    """How much a process of this user, or this one, may set aside; None without a limit. OSError where it has ended."""
+    limit, _hard = resource.prlimit(pid, resource.RLIMIT_DATA)
     return None if limit == resource.RLIM_INFINITY else limit
 
 

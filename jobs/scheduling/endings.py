@@ -29,12 +29,13 @@ STOPPED_FROM_OUTSIDE = "Stopped from outside (SIGTERM), as when the machine is s
 class Ending:
     """How a worker ended, as it is seen from outside. `returncode` is None for one that another server had started.
 
+    `killed_for_memory` says who has killed something for its memory meanwhile, if anybody has;
     `words_before_order` is what it said last where it had not begun; `was_asked`, whether this server asked it to stop.
     """
 
     moment: float
     returncode: int | None
-    killed_for_memory: bool
+    killed_for_memory: str | None
     words_before_order: str | None
     was_asked: bool
 

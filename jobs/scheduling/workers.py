@@ -9,7 +9,7 @@ from jobs.children import ChildProcess, Launcher
 from jobs.errors import EnvironmentFault
 from jobs.folder import JobFolder, lock_is_held
 from jobs.logs import cut_log
-from jobs.processes import out_of_memory_kills, start_worker
+from jobs.processes import killed_for_memory, out_of_memory_kills, start_worker
 from jobs.scheduling.endings import Ending
 from jobs.scheduling.hearing import Hearing
 from jobs.scheduling.listeners import Listeners
@@ -49,15 +49,15 @@ class Worker:
         if self.identity is not None:
             self.identity.signal_group(number)
 
-    def ending(self, folder: JobFolder) -> Ending:
+    def ending(self, folder: JobFolder, launcher: Launcher) -> Ending:
         returncode, words, moment = None, None, time.time()
         if self.process is not None:
             returncode, words = self.process.returncode, self.process.words_before_order()
         elif folder.events.exists():
             # It may be long gone: then when it last said something.
             moment = min(moment, folder.events.stat().st_mtime)
-        killed_for_memory = out_of_memory_kills() > self.out_of_memory_kills
-        return Ending(moment, returncode, killed_for_memory, words, was_asked=self.kill_at is not None)
+        killer = killed_for_memory(launcher, self.identity, self.out_of_memory_kills)
+        return Ending(moment, returncode, killer, words, was_asked=self.kill_at is not None)
 
 
 class Workers:
@@ -91,10 +91,12 @@ class Workers:
         if job.id not in self.known:
             identity = WorkerIdentity.parse(job.worker) if job.worker else None
             self.known[job.id] = Worker(None, identity, out_of_memory_kills())
+            self._launcher.watch_memory(identity)
         worker, lock = self.known[job.id], self._register.folder(job.id).lock
         if worker.identity is None and lock_is_held(lock):
             # It may not have had the lock for long enough to be found by it the time before.
             worker.identity = find_worker(lock)
+            self._launcher.watch_memory(worker.identity)
         return worker
 
     def forget(self, job_id: str) -> None:
@@ -121,7 +123,7 @@ class Workers:
         elif not heard.is_all and not self._has_said_too_much(job, worker):
             # How it ended is the last that it said.
             return None
-        return worker.ending(folder)
+        return worker.ending(folder, self._launcher)
 
     def is_at(self, job: JobRecord) -> bool:
         """Whether a worker is at the running job."""

@@ -1,6 +1,7 @@
 """A scheduler whose rounds the test does itself, real workers, and datasets that take as long as a test needs."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import JobRecord, Store
 from tests.conftest import save_digits, until, worker_pid
+from tests.unit.digits_jobs import DATASET, make_dataset
 
 
 @pytest.fixture
@@ -34,6 +36,16 @@ def scheduler(jobs_dir: Path, store: Store) -> Iterator[Scheduler]:
     for job in store.active():
         scheduler.abort(job.id)
     wait_for_none(scheduler, store)
+
+
+def store_with_dataset(jobs_dir: Path) -> Store:
+    """A list of jobs in their folder, with the dataset of tests/unit/digits_jobs.py, which is done."""
+    make_dataset(jobs_dir)
+    store = Store(jobs_dir / "store.sqlite")
+    store.add(DATASET, "generic-image-dataset", "dataset", "Digits", "", 1.0, None)
+    for before, after in pairwise((Status.INITIALIZED, Status.WAITING, Status.RUNNING, Status.DONE)):
+        assert store.move(DATASET, before, after, 2.0)
+    return store
 
 
 def wait_for_none(scheduler: Scheduler, store: Store) -> None:

@@ -19,7 +19,9 @@ from typing import NoReturn, cast
 from jobs.children import ChildProcess, Launcher, child_environment
 from jobs.containment.confinement import Policy
 from jobs.folder import JobFolder
+from jobs.memory_watch import MemoryWatch
 from jobs.orders import Order
+from jobs.worker_identity import WorkerIdentity
 from tests.conftest import until
 
 # A pid and an exit status are said in so many characters each.
@@ -60,6 +62,10 @@ class ForkingLauncher:
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
+        self.memory_watch = MemoryWatch()
+
+    def watch_memory(self, child: WorkerIdentity | None) -> None:
+        """They have no limit."""
 
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         reading, writing = os.pipe()

@@ -26,12 +26,13 @@ from jobs.errors import BadNetwork, ChildEnded, EnvironmentFault
 from jobs.folder import JobFolder
 from jobs.orders import Order
 from jobs.predictions import NetworkChecks, Predictions
-from jobs.processes import needs_of_worker, start_worker
+from jobs.processes import KILLED_BY_WATCH, needs_of_worker, start_worker
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import Store
 from jobs.worker import WorkerJob
+from tests.crash.conftest import store_with_dataset, wait_for
 from tests.crash.escape import escaping_network, what_it_could
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from webapp.cli import check_sandbox, main
@@ -262,8 +263,45 @@ for number in range(1, 360):
 
 @pytest.mark.parametrize("way", [MAKES_READ_ONLY, MOVES_ITS_STACK], ids=["read-only pages", "pieces of the stack"])
 def test_who_gets_memory_past_its_limit_is_ended(tmp_path: Path, way: str) -> None:
-    with pytest.raises(ChildEnded, match="Killed"):
+    with pytest.raises(ChildEnded, match="held more memory than it may"):
         check(f"{FILLS_MEMORY}{way}time.sleep(600)", tmp_path, Policy(memory=2**30))
+
+
+STARTS_A_WORKER = """
+import sys
+from pathlib import Path
+from jobs.children import Launcher
+from jobs.containment.confinement import Policy
+from jobs.resources import Resources
+from jobs.scheduler import Scheduler
+from jobs.statuses import Status
+from jobs.store import Store
+
+jobs_dir, job_id, memory = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+store = Store(jobs_dir / "store.sqlite")
+scheduler = Scheduler(jobs_dir, store, Resources(), Launcher(policy=Policy(memory=memory)))
+while store.get(job_id).status is not Status.RUNNING:
+    scheduler.poll()
+"""
+
+
+def test_a_worker_that_another_server_started_is_ended_past_its_limit_too(tmp_path: Path) -> None:
+    store = store_with_dataset(tmp_path)
+    launcher = Launcher(policy=Policy(memory=2**30))
+    scheduler = Scheduler(tmp_path, store, Resources(), launcher)
+    waits = "import os\nwhile not os.path.exists('go'):\n    time.sleep(0.02)"
+    network = f"{FILLS_MEMORY}{waits}{MAKES_READ_ONLY}time.sleep(600)"
+    job_id = scheduler.submit(model_job(tmp_path, custom_network=network).spec)
+    other = [sys.executable, "-c", STARTS_A_WORKER, str(tmp_path), job_id, str(2**30)]
+    subprocess.run(other, check=True, timeout=60)
+    scheduler.poll()
+    taken_up = scheduler.workers.known[job_id]
+    assert taken_up.process is None
+    (scheduler.folder(job_id).path / "go").touch()
+    job = wait_for(scheduler, store, job_id, Status.ERROR)
+    assert (job.cause or "").startswith(KILLED_BY_WATCH)
+    assert launcher.memory_watch.has_ended(taken_up.identity)
+    store.close()
 
 
 def test_a_training_whose_spec_was_changed_does_not_begin(tmp_path: Path) -> None:

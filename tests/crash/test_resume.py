@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from jobs.store import JobRecord, Store
 from jobs.training.plan import Extension, extend
 from jobs.worker import WorkerJob
 from tests.conftest import until, worker_pid
-from tests.crash.conftest import copy_of, put_back
+from tests.crash.conftest import copy_of, put_back, store_with_dataset
 from tests.crash.forked_workers import ForkedWorker, ForkingLauncher, forking_launcher
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from tests.unit.test_resuming import NETWORK, told, weights
@@ -131,13 +130,7 @@ def test_killed_at_random_points_a_training_in_lua_goes_on_with_what_it_counts(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """With a dataset that is done."""
-    make_dataset(tmp_path)
-    store = Store(tmp_path / "store.sqlite")
-    store.add(DATASET, "generic-image-dataset", "dataset", "Digits", "", 1.0, None)
-    for before, after in pairwise((Status.INITIALIZED, Status.WAITING, Status.RUNNING, Status.DONE)):
-        assert store.move(DATASET, before, after, 2.0)
-    return store
+    return store_with_dataset(tmp_path)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import Refused
 from jobs.events import PART_BYTES, EventWriter, all_events
 from jobs.folder import lock_is_held, take_lock
-from jobs.processes import ending_in_words
+from jobs.processes import KILLED_BY_KERNEL, ending_in_words
 from jobs.reconciling import reconcile
 from jobs.resources import DATASET_JOBS_AT_ONCE, Resources
 from jobs.scheduler import Scheduler
@@ -357,11 +357,11 @@ def test_folders_nested_without_end_are_counted_and_removed_and_stop_no_server(
 
 
 @pytest.mark.parametrize(("number", "killed_for_memory", "words"), [
-    (signal.SIGKILL, True, "out of memory"),
-    (signal.SIGKILL, False, "Killed from outside"),
-    (signal.SIGSEGV, True, "Crashed (SIGSEGV)"),
-    (signal.SIGBUS, False, "Crashed (SIGBUS)"),
-    (signal.SIGUSR1, False, "User defined signal 1"),
+    (signal.SIGKILL, KILLED_BY_KERNEL, "out of memory"),
+    (signal.SIGKILL, None, "Killed from outside"),
+    (signal.SIGSEGV, KILLED_BY_KERNEL, "Crashed (SIGSEGV)"),
+    (signal.SIGBUS, None, "Crashed (SIGBUS)"),
+    (signal.SIGUSR1, None, "User defined signal 1"),
 ])  # fmt: skip
-def test_an_ending_is_told_in_words(number: signal.Signals, killed_for_memory: bool, words: str) -> None:
+def test_an_ending_is_told_in_words(number: signal.Signals, killed_for_memory: str | None, words: str) -> None:
     assert words in ending_in_words(-number, killed_for_memory)

@@ -9,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.children import ChildProcess, Launcher, child_environment, signal_group
+from jobs.children import ChildProcess, Launcher, child_environment
 from jobs.containment.confinement import Needs
 from jobs.orders import Order
+from jobs.worker_identity import signal_group
 from tests.conftest import until
 
 

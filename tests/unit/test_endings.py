@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.events import STATUS_CANNOT_WRITE
+from jobs.processes import KILLED_BY_KERNEL, KILLED_BY_WATCH
 from jobs.scheduling.endings import (
     ENDED_BY_FORCE,
     ENDED_WHILE_AWAY,
@@ -26,10 +27,12 @@ from jobs.scheduling.remarks import Remarks
 from jobs.statuses import Status, Wish
 from jobs.store import JobRecord, Store
 
-BY_ITSELF = Ending(moment=1.0, returncode=0, killed_for_memory=False, words_before_order=None, was_asked=False)
+BY_ITSELF = Ending(moment=1.0, returncode=0, killed_for_memory=None, words_before_order=None, was_asked=False)
 KILLED = replace(BY_ITSELF, returncode=-signal.SIGKILL)
+NO_MEMORY = replace(KILLED, killed_for_memory=KILLED_BY_KERNEL)
 NO_ROOM = replace(BY_ITSELF, returncode=STATUS_CANNOT_WRITE, was_asked=True)
 AWAY = replace(BY_ITSELF, returncode=None)
+OVER_LIMIT = replace(AWAY, killed_for_memory=KILLED_BY_WATCH)
 STOPPED: dict[str, Any] = {"outcome": "stopped"}
 
 
@@ -62,7 +65,8 @@ def job(store: Store) -> JobRecord:
         pytest.param(STOPPED | {"cause": "Time."}, None, BY_ITSELF, Status.ABORTED, "Time.", False, id="its own reason"),
         pytest.param({}, None, BY_ITSELF, Status.ERROR, "ended by itself with status 0", False, id="ended without a word"),
         pytest.param({}, None, KILLED, Status.ERROR, "Killed from outside", True, id="killed"),
-        pytest.param({}, None, replace(KILLED, killed_for_memory=True), Status.ERROR, "out of memory", True, id="memory"),
+        pytest.param({}, None, NO_MEMORY, Status.ERROR, "out of memory", True, id="memory"),
+        pytest.param({}, None, OVER_LIMIT, Status.ERROR, KILLED_BY_WATCH, True, id="watch"),
         pytest.param({}, None, AWAY, Status.ERROR, "the server was started anew since", True, id="died while nobody looked"),
     ],
 )  # fmt: skip
