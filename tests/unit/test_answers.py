@@ -69,8 +69,11 @@ def test_each_question_gets_its_answer(start: Start) -> None:
 
 def test_an_answer_ahead_of_its_question_is_handed_to_nobody(start: Start, tmp_path: Path) -> None:
     """As a network's own thread may say one, for the picture that somebody else brings next; it can guess the number."""
-    process = start("say(id=asked()['id'])\nsay(id=2, it='forged')\nopen('said', 'w')\nasked()\ntime.sleep(600)")
+    waits = "while not os.path.exists('heard'):\n    time.sleep(0.01)"
+    says = "say(id=2, it='forged')\nopen('said', 'w')"
+    process = start(f"say(id=asked()['id'])\n{waits}\n{says}\nasked()\ntime.sleep(600)")
     assert ask(process) == {}
+    (tmp_path / "heard").touch()
     until((tmp_path / "said").exists, 10, "it has said more")
     with pytest.raises(EnvironmentFault, match="before it was asked"):
         ask(process)
