@@ -189,10 +189,12 @@ class Frames:
             return
         self._taken = taken
         self._account(wait=True)
+        # As in `_draw`: time in which others have the processor is none that frames take, and would keep the next ones away.
+        start = time.thread_time()
         with self._harmless():
             capture = self._camera.take(self._pinned, self._position.step)
             self._drawing = self._executor.submit(self._draw, capture, self._position)
-        self._training_time.spent += self._clock() - now
+        self._training_time.spent += time.thread_time() - start
 
     def _account(self, wait: bool = False) -> None:
         """Note what the last frame cost, if it is drawn, or when it is."""

@@ -389,7 +389,7 @@ def test_a_server_that_comes_back_in_mid_training(
     shared: RunningServer, generic: str, digits: Path, page: Page
 ) -> None:
     """The banner says that the line is down; the curve goes on, and has every point when the job ends."""
-    job_id = make_model(shared, generic, 1500)
+    job_id = make_model(shared, generic, 2500)
     page.goto(f"{shared.url}/models/{job_id}")
     until(lambda: points(page) > 5, 60, "the curve moves", wait=page.wait_for_timeout)
     shared.stop()

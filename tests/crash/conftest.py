@@ -8,6 +8,8 @@ import pytest
 
 from jobs.backup import Part, back_up, restore
 from jobs.datasets.image_classification import ImageClassificationDatasetSpec
+from jobs.events import all_events
+from jobs.folder import JobFolder
 from jobs.rebuilding import open_store
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
@@ -76,6 +78,16 @@ def put_back(copy: Path, jobs_dir: Path) -> Store:
     older = Part(copy.parent / "put back" / "store.sqlite", "jobs")
     restore(copy, (older,))
     return open_store(older.database, jobs_dir)
+
+
+def seconds_at_work(folder: JobFolder) -> float:
+    """Between the first and the last word of each worker of the job. It takes longer to start and to end one."""
+    runs: list[list[float]] = []
+    for event in all_events(folder.events):
+        if event["type"] == "started":
+            runs.append([])
+        runs[-1].append(event["time"])
+    return sum(run[-1] - run[0] for run in runs)
 
 
 def history(store: Store, job_id: str) -> list[str]:

@@ -16,7 +16,7 @@ from tests.web import payloads
 
 # Goes on for as long as the test likes.
 TRAINING = {
-    "train_epochs": "4000",
+    "train_epochs": "1000000",
     "snapshot_interval": "20",
     "val_interval": "0",
     "live_layers": "0",

@@ -67,7 +67,11 @@ class OpenPage:
         """Hears all until the job is done; the byte up to which events came."""
         heard = 0
         while True:
-            name, content = json.loads(self._hear().partition(",")[2])
+            message = self._hear()
+            if message.startswith("43"):
+                # That it has joined; what was told in that moment may have come before.
+                continue
+            name, content = json.loads(message.partition(",")[2])
             if name == "job events":
                 assert content["since"] == heard or heard == 0, "no hole"
                 heard = content["next"]

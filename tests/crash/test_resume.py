@@ -25,7 +25,7 @@ from jobs.store import JobRecord, Store
 from jobs.training.plan import Extension, extend
 from jobs.worker import WorkerJob
 from tests.conftest import until, worker_pid
-from tests.crash.conftest import copy_of, put_back, store_with_dataset
+from tests.crash.conftest import copy_of, put_back, seconds_at_work, store_with_dataset
 from tests.crash.forked_workers import ForkedWorker, ForkingLauncher, forking_launcher
 from tests.unit.digits_jobs import DATASET, events_of, make_dataset, model_job
 from tests.unit.test_resuming import NETWORK, told, weights
@@ -94,7 +94,7 @@ def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path
     (killed.folder.path / SLOWLY).touch()
     chance = random.Random(5)
     kills = sum(
-        kill_after(killed, start(launcher, killed), chance.randrange(2), chance.uniform(0, 0.1)) for _ in range(KILLS)
+        kill_after(killed, start(launcher, killed), chance.randrange(2), chance.uniform(0, 0.2)) for _ in range(KILLS)
     )
     assert kills == KILLS, "the training is long enough to be killed so often"
     (killed.folder.path / SLOWLY).unlink()
@@ -114,7 +114,7 @@ def test_killed_at_random_points_a_training_ends_bit_for_bit_as_without(tmp_path
 def test_killed_at_random_points_a_training_in_lua_goes_on_with_what_it_counts(
     tmp_path: Path, launcher: Launcher
 ) -> None:
-    options = KEEPING_IN_LUA | {"train_epochs": 16, "batch_size": 4} | MANY_SNAPSHOTS
+    options = KEEPING_IN_LUA | {"train_epochs": 40, "batch_size": 4} | MANY_SNAPSHOTS
     for name in ("whole", "killed"):
         make_dataset(tmp_path / name)
     whole, killed = (model_job(tmp_path / name, **options) for name in ("whole", "killed"))
@@ -124,7 +124,7 @@ def test_killed_at_random_points_a_training_in_lua_goes_on_with_what_it_counts(
     assert all(kills), "the training is long enough to be killed so often"
     assert start(launcher, killed).wait() == 0
     assert any(event["step"] for event in events_of(killed, "resumed"))
-    assert weights(killed, 16) == weights(whole, 16)
+    assert weights(killed, 40) == weights(whole, 40)
     assert told(killed) == told(whole)
 
 
@@ -457,10 +457,19 @@ def test_time_in_which_the_machine_was_off_does_not_count_towards_the_limit(
 def test_a_time_limit_holds_while_a_step_has_no_end(scheduler: Scheduler, store: Store) -> None:
     text = NETWORK.replace(
         "def noisy(input, label):",
-        "import time\n\nsteps = [0]\n\ndef noisy(input, label):\n    steps[0] += 1\n    time.sleep(999 * (steps[0] > 40))",
+        """import pathlib
+import time
+
+steps = [0]
+
+def noisy(input, label):
+    steps[0] += 1
+    if steps[0] > 40:
+        pathlib.Path("endless").touch()
+        time.sleep(999)""",
     )
     job_id = submit(scheduler, custom_network=text, time_limit=1)
-    polled(scheduler, store, job_id, has_snapshot)
+    polled(scheduler, store, job_id, lambda _: (scheduler.folder(job_id).path / "endless").exists())
     store.note_time_limit(job_id, 1e-6)
     scheduler._time_limits.forget(job_id)
     polled(scheduler, store, job_id, lambda job: job.wish is Wish.TIME_LIMIT)
@@ -545,7 +554,8 @@ def test_what_rests_does_not_begin_by_itself_when_an_older_list_is_put_back(
     assert again.get(job_id).status is Wish(wish).status
     assert history(again, job_id).count("Running") == 1
     assert again.get(job_id).summary["snapshots"] == store.get(job_id).summary["snapshots"]
-    assert again.elapsed(job_id) == pytest.approx(store.elapsed(job_id), abs=1)
+    shortest, longest = seconds_at_work(scheduler.folder(job_id)), store.elapsed(job_id) or 0
+    assert shortest - 0.01 <= (again.elapsed(job_id) or 0) <= longest + 0.01
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "paused"])
@@ -589,7 +599,8 @@ def test_a_training_that_went_on_and_ended_is_done_when_an_older_list_is_put_bac
     again = put_back(copy, tmp_path)
     job = again.get(job_id)
     assert (before.status, job.status, job.summary) == (Status.DONE, Status.DONE, before.summary)
-    assert again.elapsed(job_id) == pytest.approx(store.elapsed(job_id), abs=1)
+    shortest, longest = seconds_at_work(scheduler.folder(job_id)), store.elapsed(job_id) or 0
+    assert shortest - 0.01 <= (again.elapsed(job_id) or 0) <= longest + 0.01
     assert history(again, job_id) == ["Initialized", "Waiting", "Running", "Paused", "Running", "Done"]
 
 

@@ -170,7 +170,6 @@ def test_a_restarted_server_takes_up_a_worker_that_it_did_not_start(
 ) -> None:
     job_id = scheduler.submit(short_job(digit_folders))
     scheduler.poll()
-    scheduler.poll()
     assert store.get(job_id).status is Status.RUNNING
     successor = Scheduler(jobs_dir, store, Resources())
     job = wait_for(successor, store, job_id, Status.DONE)

@@ -187,7 +187,7 @@ def test_an_answer_without_what_was_asked_for_is_told() -> None:
 
 def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> None:
     """Somebody who presses Visualize a hundred times starts no hundred processes."""
-    checks = NetworkChecks(Launcher(), most=1, patience=1.0)
+    checks = NetworkChecks(Launcher(), most=1, patience=3.0)
     faults: dict[str, str] = {}
 
     def check(name: str) -> None:
@@ -204,7 +204,8 @@ def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> N
     askers["waits"].start()
     askers["ended"].start()
     until(lambda: checks.end("ended"), 10, "it waits for its turn")
-    askers["waits"].join(30)
+    for name in ("ended", "waits"):
+        askers[name].join(30)
     assert faults["ended"].startswith("UserError: The check was ended before")
     assert faults["waits"].startswith("EnvironmentFault: The server is trying 1 other networks")
     assert not (tmp_path / "waits" / "check.log").exists()

@@ -270,6 +270,10 @@ class Stage:
     def taken(self) -> list[dict[str, Any]]:
         return events_of(self.job, "frame")
 
+    def has_drawn(self, count: int) -> bool:
+        """Whether so many frames are there, and the thread that drew them is free for the next."""
+        return len(self.taken()) == count and (self.frames._drawing is None or self.frames._drawing.done())
+
     def images(self) -> list[dict[str, Any]]:
         return [event["image"] for event in self.taken()]
 
@@ -283,7 +287,7 @@ def stage(tmp_path):
     stage = Stage(tmp_path)
     with stage.frames:
         stage.pass_by(0)
-        until(lambda: len(stage.taken()) == 1)
+        until(lambda: stage.has_drawn(1))
         yield stage
 
 
@@ -293,13 +297,13 @@ def test_ten_seconds_apart_within_an_epoch(stage):
             stage.pass_by(1)
         assert len(stage.taken()) == count - 1
         stage.pass_by(1.1)
-        until(lambda count=count: len(stage.taken()) == count)
+        until(lambda count=count: stage.has_drawn(count))
 
 
 def test_an_image_of_the_dataset_is_shown_soon_after_it_is_pinned(stage):
     # Of an hour, its share is enough for any frame, and the next one would come ten seconds later.
     stage.pass_by(3600)
-    until(lambda: len(stage.taken()) == 2)
+    until(lambda: stage.has_drawn(2))
     pinned_at = stage.now
     pin_image(stage.job.folder, "train", 7)
     # On busy cores, the threads that look and draw need time, too.
@@ -320,10 +324,10 @@ def test_a_picture_that_was_sent_is_resized_as_test_one_does(stage, tmp_path):
 
 def test_a_pin_that_cannot_be_read_is_said_once_and_the_one_before_stays(stage):
     pin_upload(stage.job.folder, b"no picture", "dog.png")
-    until(lambda: stage.pass_by(0.25) or warnings_of(stage.job))
+    until(lambda: stage.pass_by(0.25) or warnings_of(stage.job), wait=lambda _: time.sleep(0.3))
     for _ in range(45):
         stage.pass_by(0.25)
-    until(lambda: len(stage.taken()) == 2)
+    until(lambda: stage.has_drawn(2))
     (said,) = warnings_of(stage.job)
     assert said.startswith('The pinned "dog.png" cannot be shown. The file is no picture')
     assert said.endswith("The image before it stays pinned.")

@@ -11,6 +11,7 @@ import socketio
 from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.conftest import RunningServer, end_jobs, start_server, until
 from tests.web import payloads
+from tests.web.listening import ListeningClient
 
 
 class Listener:
@@ -19,7 +20,7 @@ class Listener:
     def __init__(self, server: RunningServer, job_id: str, transport: str = "websocket") -> None:
         self.messages: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
-        self.client = socketio.Client(reconnection=False)
+        self.client = ListeningClient()
         self.client.on("job events", self.messages.append, namespace="/jobs")
         self.client.on("job update", self.updates.append, namespace="/jobs")
         self.client.connect(server.url, namespaces=["/jobs"], transports=[transport])

@@ -14,6 +14,7 @@ from flask_socketio.test_client import SocketIOTestClient
 from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.conftest import RunningServer, start_server, until
 from tests.web import payloads
+from tests.web.listening import ListeningClient
 from tests.web.people import PASSWORD, People, site_of_people
 from webapp.accounts import Accounts, CredentialKind, Role
 
@@ -44,7 +45,7 @@ class Ears:
 
     def __init__(self, url: str, headers: dict[str, str], rooms: tuple[str, ...], transport: str) -> None:
         self.heard: list[dict[str, Any]] = []
-        self.client = socketio.Client(reconnection=False)
+        self.client = ListeningClient()
         for event in ("job events", "job update"):
             self.client.on(event, self.heard.append, namespace="/jobs")
         self.client.connect(url, namespaces=["/jobs"], transports=[transport], headers=headers)

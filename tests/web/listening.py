@@ -1,0 +1,21 @@
+"""A client of the server's sockets that hears messages in the order in which they came, as a page does."""
+
+from typing import Any
+
+import engineio
+import socketio
+
+
+class _InOrder(engineio.Client):
+    """The library's own handles each message in a thread of its own, and one may overtake another."""
+
+    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        return super()._trigger_event(event, *args, **{**options, "run_async": False})
+
+
+class ListeningClient(socketio.Client):
+    def __init__(self) -> None:
+        super().__init__(reconnection=False)
+
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _InOrder
