@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -73,6 +74,23 @@ def test_pages_order_and_filter_are_kept_by_a_reload_and_the_way_back(busy: Runn
     expect(first_name(page)).to_have_text("ÜBERBLICK 9996")
     page.get_by_label("Filter jobs").fill("")
     expect(table(page).locator('[data-role="count"]')).to_have_text("8,000")
+
+
+def test_what_is_loaded_while_somebody_types_is_what_the_address_says(busy: RunningServer, page: Page) -> None:
+    """Else a reload would show something else than what was on the page."""
+    page.goto(busy.url)
+    # In one breath: typing, and a glance at the page that reads it anew before the typing is over.
+    typed_and_looked = """box => {
+        box.value = "überblick 9996";
+        box.dispatchEvent(new Event("input", { bubbles: true }));
+        document.dispatchEvent(new Event("visibilitychange"));
+        return location.search;
+    }"""
+    with page.expect_request("**/tables.json*") as loaded:
+        address = page.get_by_label("Filter jobs").evaluate(typed_and_looked)
+    assert urlsplit(loaded.value.url).query == address.removeprefix("?")
+    expect(table(page).locator('[data-role="count"]')).to_have_text("1 of 8,000")
+    assert parse_qs(urlsplit(page.url).query) == {"filter": ["überblick 9996"]}
 
 
 def test_a_selection_says_what_it_takes_in(busy: RunningServer, page: Page) -> None:

@@ -57,22 +57,24 @@ function loader(state, show) {
 // What the person wants to see
 
 function mountView(el, state, load) {
-  const look = () => {
+  // The address says at every moment what is asked for: whatever loads the tables, a reload shows the same again.
+  const look = (change) => {
+    change(state.query);
     history.replaceState(null, "", state.query.size ? `?${state.query}` : location.pathname);
     load();
   };
-  const lookSoon = debounced(look, TYPING);
-  role(el, "filter").addEventListener("input", (event) => {
-    const text = event.target.value.trim();
-    if (text) state.query.set("filter", text);
-    else state.query.delete("filter");
-    for (const table of TABLES) {
-      state.query.delete(`${table}.page`);
-      // What one no longer sees must not be deleted by accident.
-      state.picked[table].clear();
-    }
-    lookSoon();
-  });
+  const filter = role(el, "filter");
+  const filterSoon = debounced(() => {
+    // What one no longer sees must not be deleted by accident.
+    for (const table of TABLES) state.picked[table].clear();
+    look((query) => {
+      const text = filter.value.trim();
+      if (text) query.set("filter", text);
+      else query.delete("filter");
+      for (const table of TABLES) query.delete(`${table}.page`);
+    });
+  }, TYPING);
+  filter.addEventListener("input", filterSoon);
   el.addEventListener("click", (event) => {
     const table = event.target.closest?.("[data-table]")?.dataset.table;
     const sort = event.target.closest?.("[data-sort]")?.dataset.sort;
@@ -81,13 +83,14 @@ function mountView(el, state, load) {
       const { sort: before, order } = state.tables[table];
       const first = ["name", "title", "status"].includes(sort) ? "ascending" : "descending";
       const turned = order === "ascending" ? "descending" : "ascending";
-      state.query.set(`${table}.sort`, sort);
-      state.query.set(`${table}.order`, before === sort ? turned : first);
-      state.query.delete(`${table}.page`);
-      look();
+      look((query) => {
+        query.set(`${table}.sort`, sort);
+        query.set(`${table}.order`, before === sort ? turned : first);
+        query.delete(`${table}.page`);
+      });
     } else if (step) {
-      state.query.set(`${table}.page`, state.tables[table].page + (step.dataset.page === "next" ? 1 : -1));
-      look();
+      const page = state.tables[table].page + (step.dataset.page === "next" ? 1 : -1);
+      look((query) => query.set(`${table}.page`, page));
     }
   });
 }
