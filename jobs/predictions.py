@@ -3,6 +3,7 @@
 import logging
 import secrets
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ LOG_TAIL_BYTES = 4000
 # A check takes a core or more, and hundreds of megabytes of memory.
 MOST_CHECKS = 4
 SECONDS_TO_WAIT_FOR_A_CHECK = 30.0
+# Checks that somebody ended before their request was read: as many as can be under way to the server.
+MOST_ENDED_EARLY = 100
 
 # With the pictures of all layers: 29 MB for VGG-16, 84 MB for DenseNet-201, 140 MB for ResNet-152, at 224 × 224. The values
 # are those of the output above all, 3,150,000 for one of 1,024 × 1,024 pixels in colour, and 1,350,000 with 600 layers.
@@ -75,7 +78,8 @@ class Check:
 
 
 class NetworkChecks:
-    """Tries pasted networks. Each check has a process of its own, and can be ended by the name that it was given.
+    """Tries pasted networks. Each check has a process of its own, and can be ended by the name that it was given,
+    which is of one check only.
 
     So many at a time as the machine can bear: further ones wait for their turn, for `patience` seconds.
     """
@@ -87,6 +91,7 @@ class NetworkChecks:
         self._most, self._patience = most, patience
         self._changed = threading.Condition()
         self._known: dict[str, Check] = {}
+        self._ended_early: deque[str] = deque(maxlen=MOST_ENDED_EARLY)
         self._at_work = 0
 
     def check(self, request: dict[str, Any], scratch: Path, name: str = "") -> dict[str, Any]:
@@ -117,19 +122,30 @@ class NetworkChecks:
         return answer
 
     def end(self, name: str) -> bool:
-        """End the check of this name; whether there was one."""
+        """End the check of this name; whether there was one. One that is asked for later is not begun: of two requests, the
+        one to end it can be the first to be read."""
         with self._changed:
             check = self._known.pop(name, None)
             self._changed.notify_all()
-            if check is not None and check.process is not None:
+            if check is None:
+                self._ended_early.append(name)
+            elif check.process is not None:
                 check.process.kill()
         return check is not None
+
+    def knows(self, name: str) -> bool:
+        """Whether a check of this name is at work or waits for its turn."""
+        with self._changed:
+            return name in self._known
 
     @contextmanager
     def _turn_of(self, name: str, check: Check) -> Iterator[None]:
         """While it is this check's turn. UserError where somebody ends it before, EnvironmentFault where it is not its turn for
         too long."""
         with self._changed:
+            if name in self._ended_early:
+                self._ended_early.remove(name)
+                raise UserError(ENDED)
             self._known[name] = check
             try:
                 self._wait_for_turn(name, check)

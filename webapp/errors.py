@@ -54,8 +54,10 @@ def wants_json() -> bool:
 
 
 def comes_from_a_script() -> bool:
-    """No form of a page sends JSON or any other method: nobody would see a page."""
-    return request.is_json or request.method not in METHODS_OF_PAGES
+    """No form of a page sends JSON or any other method, and a browser that sends one names HTML: nobody would see a page."""
+    sends_no_form = request.is_json or request.method not in METHODS_OF_PAGES
+    names_html = "text/html" in request.accept_mimetypes.values()
+    return sends_no_form or (request.method == "POST" and not names_html)
 
 
 def answer_error(error: Exception, status: int, advice: str) -> ResponseReturnValue:

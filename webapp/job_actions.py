@@ -11,7 +11,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask.typing import ResponseReturnValue
 
 from jobs.attributes import Attributes, keep_attributes
-from jobs.errors import LayerscopeError, NoSuchJob, Refused
+from jobs.errors import LayerscopeError, NoSuchJob, Refused, UserError
 from jobs.events import read_events
 from jobs.folder import JobFolder
 from jobs.reading import readers_of, reads_private
@@ -127,10 +127,10 @@ def edit(job_id: str) -> ResponseReturnValue:
         sent = {name: str(value) for name, value in sent_values().items()}
         if not sent or not sent.keys() <= set(EDITABLE):
             found = ", ".join(sorted(sent)) or "nothing"
-            abort(HTTPStatus.BAD_REQUEST, f"A job's {', '.join(EDITABLE)} can be changed; what was sent: {found}.")
+            raise UserError(f"A job's {', '.join(EDITABLE)} can be changed; what was sent: {found}.")
         name = sent.get("job_name", job.name).strip()[:200]
         if not name:
-            abort(HTTPStatus.BAD_REQUEST, "name cannot be blank")
+            raise UserError("name cannot be blank")  # the words of DIGITS
         notes = sent.get("job_notes", job.notes).strip()[:10_000]
         private = sent.get("private", str(int(job.private))) in ("1", "True")
         if private != job.private:

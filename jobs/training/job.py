@@ -305,9 +305,18 @@ def tell_of_extension(training: Training, position: Position) -> None:
 
 
 def go_through_epochs(training: Training, frames: Frames, position: Position) -> None:
+    report = new_report(training, position)
+    try:
+        learn(training, frames, report, position)
+    # What a network raises, and a device or a machine without memory.
+    except (BadNetwork, MemoryError, RuntimeError):
+        report.give_up()
+        raise
+
+
+def learn(training: Training, frames: Frames, report: TrainingReport, position: Position) -> None:
     """The loop."""
     plan, keeper, data, optimizer = training.plan, training.keeper, training.train_data, training.optimizer
-    report = new_report(training, position)
     last_lr: float | None = None
     for epoch in range(training.beginning.epoch(position), plan.epochs + 1):
         order = order_of_epoch(len(data), training.seed, epoch, plan.spec.shuffle)

@@ -162,6 +162,13 @@ class TrainingReport:
         """Say all that there is, at the last step."""
         self.flush(is_last=True)
 
+    def give_up(self) -> None:
+        """Say the steps before one that failed, if the device can still tell them."""
+        try:
+            self.finish()
+        except (TrainingDiverged, RuntimeError) as error:
+            print(f"Before the step that failed: {error}")
+
     def flush(self, is_last: bool = False) -> None:
         """Say everything up to this step, but for the steps of a group that is not full yet."""
         # CPU–GPU sync point, the only one of the loop.

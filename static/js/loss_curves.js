@@ -273,7 +273,8 @@ function smoothingStep() {
 // Charts
 
 function makeCharts(el, { onPointer, onSelect, onReset }) {
-  const xFormat = (epoch) => String(Number(epoch.toFixed(4)));
+  // Of a long epoch the first steps are small parts; more digits are what floats add to round numbers.
+  const xFormat = (epoch) => String(Number(epoch.toPrecision(9)));
   const hidden = new Set((remembered("loss-hidden") ?? "").split(" ").filter((name) => name in SERIES));
   const listeners = [];
   const common = { xFormat, onSelect, onReset };

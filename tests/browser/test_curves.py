@@ -182,6 +182,25 @@ def test_zooming_in_brings_every_point_and_reset_brings_back_all(
     assert zoom(curves) == []
 
 
+def test_places_on_the_axis_differ_however_near_they_are(
+    shared: RunningServer, long: str, page: Page, keep_picture: PictureKeeper, tmp_path: Path
+) -> None:
+    """As they are near at the beginning of an epoch of a million steps."""
+    curves = open_curves(page, shared, long)
+    curves.locator('[data-role="loss-chart"]').focus()
+    for _ in range(23):
+        page.keyboard.press("+")
+    low, high = zoom(curves)
+    assert high - low < 0.0002
+    wait_for_rest(page, curves)
+    keep_picture(curves, "near")
+    root = ElementTree.fromstring(downloaded(page, curves, "SVG", tmp_path).read_text())
+    middle = [text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "middle"]
+    for y in {text.get("y") for text in middle}:
+        places = [text.text for text in middle if text.get("y") == y]
+        assert len(set(places)) == len(places) > 2, places
+
+
 def test_live_points_leave_the_zoom_alone(shared: RunningServer, generic: str, page: Page) -> None:
     job_id = make_model(shared, generic, 1500)
     curves = open_curves(page, shared, job_id)

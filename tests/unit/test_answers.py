@@ -203,7 +203,8 @@ def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> N
     until((tmp_path / "first" / "at work").exists, 30, "the first is tried")
     askers["waits"].start()
     askers["ended"].start()
-    until(lambda: checks.end("ended"), 10, "it waits for its turn")
+    until(lambda: checks.knows("ended"), 10, "it waits for its turn")
+    assert checks.end("ended")
     for name in ("ended", "waits"):
         askers[name].join(30)
     assert faults["ended"].startswith("UserError: The check was ended before")
@@ -213,3 +214,12 @@ def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> N
     for asker in askers.values():
         asker.join(30)
     assert faults["first"].startswith("UserError: The check was ended before")
+
+
+def test_a_check_that_is_ended_before_it_is_asked_for_is_not_begun(tmp_path: Path) -> None:
+    """A person presses Cancel at once, and the second of two requests is read first."""
+    checks = NetworkChecks(Launcher())
+    assert not checks.end("cancelled at once")
+    with pytest.raises(UserError, match="The check was ended before"):
+        checks.check({"text": "", "image_shape": [1, 28, 28]}, tmp_path, "cancelled at once")
+    assert not (tmp_path / "check.log").exists()

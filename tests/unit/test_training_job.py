@@ -187,6 +187,15 @@ def test_fault_in_a_later_batch_names_line_and_batch(tmp_path):
     assert caught.value.line == 10
 
 
+def test_the_steps_before_one_that_failed_are_on_the_curve(tmp_path):
+    make_dataset(tmp_path)
+    text = SEED.replace("lambda input, label: input", "lambda input, label: input if len(input) != 6 else bogus")
+    job = model_job(tmp_path, custom_network=text, batch_size=10)
+    with pytest.raises(BadNetwork, match="step 10, a batch of 6"):
+        train(job)
+    assert curve(job, "step") == list(range(1, 10))
+
+
 def test_losses_are_read_in_blocks_not_at_every_step(tmp_path):
     job = model_job(tmp_path)
     now = [100.0]

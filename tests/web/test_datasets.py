@@ -180,7 +180,9 @@ def test_a_change_of_what_cannot_be_changed_is_not_called_done(client: FlaskClie
     for fields in ({}, {"name": "New"}, {"job_name": "New", "owner": "eve"}):
         answer = client.put(f"/jobs/{job_id}", data=fields)
         assert answer.status_code == 400
-        assert "job_name, job_notes, private can be changed" in answer.get_json()["error"]["message"]
+        error = answer.get_json()["error"]
+        assert "job_name, job_notes, private can be changed" in error["message"]
+        assert error["description"] == "Change what the message names and try again."
     assert client.get(f"/jobs/{job_id}/status").get_json()["name"] == "digits"
 
 
