@@ -34,11 +34,18 @@ export function mountSelection(el, state, show) {
       mark(picked, rows.slice(Math.min(from, clicked), Math.max(from, clicked) + 1), event.target.checked);
       lastPicked = rows[clicked].id;
     } else if (what === "pick-matching") {
+      const { filter } = state.tables[table];
+      // They act on all of them, or on none.
+      const section = event.target.closest("[data-table]");
+      allowBulk(section, false);
       try {
-        const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter: state.tables[table].filter })}`);
-        mark(picked, names, true);
+        const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter })}`);
+        // Somebody may want to see others by now, and what one does not see must not be deleted by accident.
+        if (picked.size && filter === (state.query.get("filter") ?? "")) mark(picked, names, true);
       } catch (problem) {
         showFaults(role(el, "error"), [problem.message]);
+      } finally {
+        allowBulk(section, true);
       }
     } else if (what === "pick-none") {
       picked.clear();
@@ -49,6 +56,11 @@ export function mountSelection(el, state, show) {
   });
 }
 
+/** Lets the buttons for what is selected in a table be pressed or not. */
+function allowBulk(section, on) {
+  for (const button of section.querySelectorAll("[data-role=bulk] button")) allow(button, on);
+}
+
 /** `load` reads the tables again. */
 export function mountBulk(el, state, load) {
   el.addEventListener("click", async (event) => {
@@ -56,9 +68,7 @@ export function mountBulk(el, state, load) {
     if (!action) return;
     const section = event.target.closest("[data-table]");
     const picked = state.picked[section.dataset.table];
-    const buttons = section.querySelectorAll("[data-role=bulk] button");
-    const allowAll = (on) => buttons.forEach((button) => allow(button, on));
-    allowAll(false);
+    allowBulk(section, false);
     let agreed = [];
     try {
       agreed = await confirmBulk(el, action, picked);
@@ -67,13 +77,13 @@ export function mountBulk(el, state, load) {
       showFaults(role(el, "error"), [problem.message]);
     }
     if (!agreed.length) {
-      allowAll(true);
+      allowBulk(section, true);
       return;
     }
     const faults = await actOnAll(action, agreed, picked, (done, all) => {
       setText(role(section, "selected"), `${action === "delete" ? "Deleting" : "Aborting"}… ${count(done)} of ${count(all)}`);
     });
-    allowAll(true);
+    allowBulk(section, true);
     showFaults(role(el, "error"), faults);
     await load();
     // The button that was pressed is gone with the selection.

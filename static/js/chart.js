@@ -43,8 +43,9 @@ function hasRoomForDots(plot, seriesIndex, from, to) {
 /** A line at a place of x, through the whole height. */
 function drawMark(plot, { at, strong }) {
   const { left, top, width, height } = plot.bbox;
-  const x = Math.round(plot.valToPos(at, "x", true)) + 0.5;
-  if (x < left || x > left + width) return;
+  const place = Math.round(plot.valToPos(at, "x", true));
+  if (place < left || place > left + width) return;
+  const x = place + 0.5; // one row of pixels
   const { ctx } = plot;
   ctx.save();
   ctx.strokeStyle = colour("--accent");

@@ -96,7 +96,6 @@ export function curvePoints() {
       counts.points = Math.max(counts.points, answer.points + live.step.length);
       counts.validation_points = Math.max(counts.validation_points, answer.validation_points + lateValidations.step.length);
       known.first = answer.first[0] ?? known.first;
-      detail = null;
     },
     /** The training goes on at an earlier step. What is held may be void; the server is asked for what stands. */
     forget() {

@@ -122,7 +122,11 @@ export function codeEditor(textarea, framework, drafts) {
     /** One change, which one undo takes back, if it is not to be as if the text had been there from the first. */
     setText(text, { undoable = true } = {}) {
       const annotations = undoable ? isolateHistory.of("full") : Transaction.addToHistory.of(false);
-      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection: { anchor: 0 }, annotations });
+      const { from, to } = view.state.selection.main;
+      // Who has selected all, to paste in its place, has all of the new text selected.
+      const isAll = view.hasFocus && from === 0 && to === view.state.doc.length;
+      const selection = { anchor: 0, head: isAll ? text.length : 0 };
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection, annotations });
     },
     framework: () => shown,
     focus: () => view.focus(),

@@ -51,12 +51,17 @@ export function mount(el) {
   const privacy = role(el, "private"); // where the page is its owner's
   privacy?.addEventListener("change", () => {
     const wanted = privacy.checked;
+    // Of two that are under way the later one need not be the last.
+    privacy.disabled = true;
     attempt(async () => {
       try {
         await send("PUT", `/jobs/${jobId}`, { private: wanted ? 1 : 0 });
       } catch (problem) {
         privacy.checked = !wanted;
         throw problem;
+      } finally {
+        privacy.disabled = false;
+        if (document.activeElement === document.body) privacy.focus(); // it had it
       }
     });
   });

@@ -38,18 +38,25 @@ function tableRow(name, row, picked, heads) {
   return h("tr", { "data-job-id": row.id, class: picked ? "picked" : null }, h("td", { class: "pick" }, h("input", { type: "checkbox", "aria-label": `Select ${row.name}`, checked: picked, disabled: !row.may_change, title: row.may_change ? null : `Only ${row.username ? `${row.username} and admins` : "admins"} may change it`, "data-role": "pick" })), columns);
 }
 
-/** Puts the rows in place; a row that looks as before keeps its element, and so its focus. */
+/**
+ * Puts the rows in place. What looks as before keeps its element, and stays where it is: a click on something that is taken
+ * away between pressing and releasing is none.
+ */
 function place(body, fresh) {
   const before = new Map([...body.children].map((row) => [row.dataset.jobId, row]));
-  const focused = document.activeElement?.closest?.("tr")?.dataset.jobId;
+  const { activeElement } = document;
+  const focused = body.contains(activeElement) ? `tr[data-job-id="${activeElement.closest("tr").dataset.jobId}"] ${activeElement.tagName}` : null;
   const rows = fresh.map((row) => {
     const old = before.get(row.dataset.jobId);
-    return old && old.isEqualNode(row) ? old : row;
+    if (!old) return row;
+    old.className = row.className;
+    for (const [index, cell] of [...row.cells].entries()) if (!old.cells[index].isEqualNode(cell)) old.cells[index].replaceWith(cell);
+    return old;
   });
-  if (rows.length === body.children.length && rows.every((row, index) => row === body.children[index])) return;
-  const focus = focused && body.contains(document.activeElement) ? document.activeElement.tagName : null;
-  body.replaceChildren(...rows);
-  if (focus) body.querySelector(`tr[data-job-id="${focused}"] ${focus}`)?.focus();
+  const staying = new Set(rows);
+  for (const row of [...body.children]) if (!staying.has(row)) row.remove();
+  for (const [index, row] of rows.entries()) if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
+  if (focused && document.activeElement !== activeElement) body.querySelector(focused)?.focus();
 }
 
 /**

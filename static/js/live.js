@@ -110,8 +110,9 @@ export function followJob(jobId, { onEvent, afterEvents, onStatus, loadCurve = n
     heard();
     if (message.update === "status" || message.update === "attribute") {
       takeStatus(message);
-      // The last events may have come in one breath with the status, or been lost: ask once.
-      if (!message.running) catchUp();
+      // The last events may have come in one breath with the status, or been lost: ask once. And what was asked for before
+      // this may be answered after it, with the status of before.
+      if (!message.running || fetching) catchUp();
     } else if (message.update in GONE) {
       end(GONE[message.update]);
     }

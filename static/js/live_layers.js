@@ -1,6 +1,6 @@
 /* Layers while they learn: the frames of a training, the newest as it comes or any before it. */
 
-import { debounced, h, oncePerFrame, role, setText, throttled } from "./dom.js";
+import { debounced, h, oncePerFrame, role, setText } from "./dom.js";
 import { frameStore } from "./frames.js";
 import { imageName, pinDialog } from "./pin_dialog.js";
 import { inPlace, predictionView } from "./prediction.js";
@@ -27,11 +27,18 @@ export function liveLayers(page) {
   let shown = null; // the frame on the page
   let failed = null; // the number of a frame that cannot be had
   let loading = false;
+  let shownAt = -Infinity;
+  let newest = null; // the image of the newest frame
   let awaited = null; // the image that was pinned last, until a frame shows it
 
   const look = oncePerFrame(showWanted);
   const lookSoon = debounced(look, BEFORE_LOADING);
-  const lookCalmly = throttled(look, BETWEEN_CALM_SWAPS);
+  let calmly = null;
+  /** When the frame before has been on the page for a while, however long it took to come. */
+  function lookCalmly() {
+    clearTimeout(calmly);
+    calmly = setTimeout(look, shownAt + BETWEEN_CALM_SWAPS - performance.now());
+  }
   const frames = timeline(role(el, "timeline"), (isNews) => {
     failed = null;
     if (isNews && calm.matches) lookCalmly();
@@ -55,6 +62,7 @@ export function liveLayers(page) {
       shown = await store.load(number);
       failed = null;
       draw();
+      shownAt = performance.now();
     } catch (problem) {
       if (problem.status === undefined && problem.name !== "EncodingError") throw problem; // ours: a bug must be seen
       failed = number;
@@ -69,6 +77,7 @@ export function liveLayers(page) {
   }
 
   function tell(problem) {
+    delete el.dataset.frame;
     const sentence = problem.name === "EncodingError" ? "A picture of this frame is damaged. Choose another frame." : problem.message;
     // What stood here before is another frame's.
     shown = null;
@@ -98,7 +107,8 @@ export function liveLayers(page) {
   table.addEventListener("toggle", () => shown && draw());
   if (role(el, "pin")) {
     const dialog = pinDialog(role(el, "pin-dialog"), { jobId, datasetId: el.dataset.datasetId }, (image) => {
-      awaited = image;
+      // A frame with it may have come before the answer.
+      awaited = newest === imageName(image) ? null : image;
       showAwaited();
       frames.follow();
     });
@@ -121,7 +131,8 @@ export function liveLayers(page) {
     add(event) {
       // Pasted code may have written what is no frame, and the way through all of them must not end there.
       if (![event.frame, event.epoch, event.step].every(Number.isFinite)) throw new TypeError("this is no frame");
-      if (awaited && imageName(event.image) === imageName(awaited)) awaited = null;
+      newest = event.image && imageName(event.image);
+      if (awaited && newest === imageName(awaited)) awaited = null;
       showAwaited();
       frames.add(event);
     },

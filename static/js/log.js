@@ -10,10 +10,15 @@ export function mount(el) {
   const follow = role(el, "follow");
   let offset = null;
   let busy = false;
+  let again = false;
 
   async function read() {
-    if (busy) return;
+    if (busy) {
+      again = true;
+      return;
+    }
     busy = true;
+    again = false;
     try {
       // Without an offset the server answers the end of the log.
       const answer = await get(`/jobs/${el.dataset.jobId}/log${offset === null ? "" : `?since=${offset}`}`);
@@ -21,12 +26,14 @@ export function mount(el) {
       if (offset !== null && answer.size < offset) pre.textContent = "";
       append(answer.text);
       offset = answer.next;
-      if (answer.next < answer.size && answer.text) setTimeout(read);
+      again ||= answer.next < answer.size && answer.text !== "";
     } catch {
-      // The connection banner says it; the next event asks again.
+      again = false; // The connection banner says it; the next event asks again.
     } finally {
       busy = false;
     }
+    // The last word of a job is told once.
+    if (again) read();
   }
 
   function append(text) {

@@ -16,7 +16,7 @@ const SERIES = {
   validation: { index: 2, label: "Validation", colour: "--series-validation", dash: [6, 4], points: true, width: 2 },
 };
 const OUTLIERS_STAY_FRESH = 5000;
-const BETWEEN_RELOADS = 2000;
+const BETWEEN_RETRIES = 2000;
 
 export function lossCurves(page) {
   const el = role(page, "curves");
@@ -33,18 +33,26 @@ export function lossCurves(page) {
   const ask = (range) => get(`/models/${page.dataset.jobId}/curve.json?${new URLSearchParams({ buckets: buckets(), smoothing: SMOOTHING[state.smoothing], ...range })}`, { signal: AbortSignal.timeout(20_000) });
 
   let timesBack = 0;
+  let wholesAsked = 0;
+  let wholeTaken = 0;
   async function load() {
     points.asking();
     try {
       let answer;
       let before;
+      let mine;
       do {
         // An answer from before the training went back would bring void points again.
         before = timesBack;
+        mine = wholesAsked += 1;
         answer = await ask({});
       } while (before !== timesBack);
-      points.takeWhole(answer);
-      if (!state.zoom.x) state.outliers = answer.outliers;
+      // One that was asked for later may have been answered before: it has the smoothing that is wanted now.
+      if (mine > wholeTaken) {
+        wholeTaken = mine;
+        points.takeWhole(answer);
+        if (!state.zoom.x) state.outliers = answer.outliers;
+      }
       return answer.next;
     } finally {
       points.answered();
@@ -61,14 +69,14 @@ export function lossCurves(page) {
   }
 
   let latestAsk = 0;
-  /** Finer points of what one looks at, and what lies outside of it; the whole where one looks at all. */
+  /** Finer points of what one looks at, and what lies outside of it; the whole where one looks at all. Until it succeeds. */
   async function refine() {
     const mine = (latestAsk += 1);
     try {
       if (!state.zoom.x) await load();
       else {
         const answer = await ask({ from: state.zoom.x[0], to: state.zoom.x[1] });
-        if (mine !== latestAsk) return;
+        if (mine !== latestAsk || !state.zoom.x) return;
         points.takeDetail(answer);
         state.outliers = answer.outliers;
       }
@@ -76,6 +84,7 @@ export function lossCurves(page) {
     } catch (error) {
       if (error.status === undefined) throw error; // ours: a bug must be seen
       state.problem = `Finer points could not be fetched: ${error.message}`;
+      setTimeout(() => mine === latestAsk && refine(), BETWEEN_RETRIES);
     }
     draw();
   }
@@ -86,13 +95,7 @@ export function lossCurves(page) {
     averageAskedAt = 0;
     state.outliers = null;
     zoomTo({ x: null, y: null });
-    reload();
-  }
-  /** Until it succeeds: what is held is not the whole curve. */
-  async function reload() {
-    const mine = timesBack;
-    await refine();
-    if (state.problem && mine === timesBack) setTimeout(reload, BETWEEN_RELOADS);
+    refine();
   }
   const refineSoon = debounced(refine, 120);
   const freshenOutliers = throttled(() => state.clip && refine(), OUTLIERS_STAY_FRESH);

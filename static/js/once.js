@@ -11,7 +11,8 @@ export function mount(form) {
     setTimeout(() => buttons().forEach((button) => (button.disabled = true)));
   });
   // Back from the next page, the form can be sent again.
-  addEventListener("pageshow", () => {
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return; // the form may have been sent before all of its page was there
     sent = false;
     form.removeAttribute("aria-busy");
     buttons().forEach((button) => (button.disabled = false));

@@ -41,10 +41,13 @@ export function mount(el) {
       const cut = path.replace(/\/$/, "").lastIndexOf("/") + 1;
       return h("li", { role: "option", id: `${list.id}-${index}`, "aria-selected": "false", "data-path": path }, h("span", { class: "given" }, path.slice(0, cut)), path.slice(cut));
     });
+    // What was chosen with the keys stays so when the same is suggested anew.
+    const chosen = paths.indexOf(list.children[active]?.dataset.path);
     list.replaceChildren(...options);
-    active = -1;
     list.hidden = options.length === 0;
     input.setAttribute("aria-expanded", String(options.length > 0));
+    if (chosen >= 0) return activate(chosen);
+    active = -1;
     input.removeAttribute("aria-activedescendant");
   }
 

@@ -23,6 +23,7 @@ export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
   let split = null;
   let page = 0;
   let pages = 1;
+  let asked = 0;
 
   async function attempt(work) {
     setText(error, "");
@@ -50,10 +51,10 @@ export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
   };
 
   const showPage = (wanted) => attempt(async () => {
-    const asked = split;
+    const mine = (asked += 1);
     const query = new URLSearchParams({ job_id: datasetId, db: split, page: wanted, size: PAGE_SIZE });
     const answer = await get(`/datasets/explore.json?${query}`);
-    if (asked !== split) return;
+    if (mine !== asked) return;
     ({ page, pages } = answer);
     list.replaceChildren(...answer.images.map(thumbnail));
     list.scrollTop = 0;
@@ -67,6 +68,7 @@ export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
 
   function showSplit(name) {
     split = name;
+    [page, pages] = [0, 1];
     tabs.replaceChildren(...Object.keys(SPLITS).filter((each) => entries[each]).map((each) =>
       h("button", { type: "button", "aria-pressed": String(each === split), onclick: () => showSplit(each) }, `${SPLITS[each]} (${count(entries[each])})`)));
     // The button that was pressed is a new one now.

@@ -23,14 +23,16 @@ function sentence(body, text, status) {
 
 export async function request(url, options = {}) {
   let response;
+  let text;
   try {
     // A server that was killed may leave a request without an end.
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT), ...options, headers: { Accept: "application/json", ...options.headers } });
+    // It may break in the middle, too.
+    text = await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error; // by whoever asked, who knows why
     throw new RequestError("The server does not answer. Is it still running?", 0, null);
   }
-  const text = await response.text();
   let body = null;
   try {
     body = JSON.parse(text);

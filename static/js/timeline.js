@@ -137,7 +137,7 @@ export function timeline(el, onMove) {
       const before = chosen === null ? null : frames[at(chosen)].epoch;
       const gone = new Set(numbers);
       frames = frames.filter(({ frame }) => !gone.has(frame));
-      if (gone.has(chosen)) chosen = nearest(before);
+      if (gone.has(chosen)) chosen = frames.length ? nearest(before) : null;
       if (gone.has(pointed)) pointed = null;
       move(true);
     },

@@ -1,13 +1,14 @@
 """A real Chromium for the tests of this folder."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
 
 from tests.conftest import RunningServer, end_jobs, save_digits, start_server
 
@@ -104,6 +105,29 @@ def dataset(shared: RunningServer, digits: Path) -> str:
 def generic(shared: RunningServer, dataset: str) -> str:
     """A generic dataset of it, which models can read."""
     return make_generic(shared, dataset)
+
+
+def told_that_it_hears(page: Page) -> list[str]:
+    """What the server answers when a document of this page joins a room: Socket.IO's acknowledgement."""
+    answers: list[str] = []
+
+    def note(frame: str | bytes) -> None:
+        if str(frame).startswith("43/jobs,"):
+            answers.append(str(frame))
+
+    page.on("websocket", lambda socket: socket.on("framereceived", note))
+    return answers
+
+
+def held_requests(page: Page, address: str | re.Pattern[str]) -> list[Route]:
+    """The requests of a page for an address, which are held back until they are let go on or given up, as they come."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(address, hold)
+    return held
 
 
 def stays_inside(page: Page, dialog: Locator) -> None:

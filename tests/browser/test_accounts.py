@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PictureKeeper
-from tests.conftest import RunningServer, start_server
+from tests.browser.conftest import PictureKeeper, told_that_it_hears
+from tests.conftest import RunningServer, start_server, until
 from tests.web.people import PASSWORD
 from webapp.accounts import Accounts, Role
 
@@ -57,11 +57,12 @@ def test_a_day_with_an_account(house: RunningServer, page: Page, browser: Browse
     page.get_by_label("Dataset name").fill("My own")
     page.get_by_label("Private").check()
     page.get_by_role("button", name="Create").click()
-    expect(page.locator('[data-status="Done"]')).to_be_visible()
+    expect(page.locator('[data-status="Done"]')).to_be_visible(timeout=60_000)
     keep_picture(page, "private")
 
     elsewhere = browser.new_context()
     other = elsewhere.new_page()
+    joined = told_that_it_hears(other)
     other.goto(house.url)
     log_in(other, LONG_NAME)
     expect(other.get_by_role("heading", name="Watch a network learn")).to_be_visible()
@@ -69,6 +70,7 @@ def test_a_day_with_an_account(house: RunningServer, page: Page, browser: Browse
     # Told live: the job is there now, and not theirs to change.
     expect(other.get_by_role("link", name="My own")).to_be_visible()
     expect(other.get_by_role("checkbox", name="Select My own")).to_be_disabled()
+    joined.clear()
     other.get_by_role("link", name="My own").click()
     expect(other.get_by_text("It is bob’s: only bob and admins may change it.")).to_be_visible()
     expect(other.get_by_role("button", name="Delete job")).to_be_hidden()
@@ -77,6 +79,7 @@ def test_a_day_with_an_account(house: RunningServer, page: Page, browser: Browse
     lists = elsewhere.new_page()
     lists.goto(house.url)
     expect(lists.get_by_role("link", name="My own")).to_be_visible()
+    until(lambda: joined, 30, "it hears of the job", wait=other.wait_for_timeout)
     page.get_by_role("checkbox", name="Private").press("Space")
     expect(other.get_by_role("alert")).to_contain_text("This job is private now: only its owner can see it.")
     expect(other.get_by_role("link", name="Clone job")).to_be_hidden()
@@ -99,6 +102,7 @@ def test_a_token_from_the_page_works_once_it_is_made_until_it_is_revoked(house: 
     log_in(page, "ada")
     page.get_by_label("What is the next one for?").fill("nightly runs")
     page.keyboard.press("Enter")
+    page.wait_for_load_state()
     token = page.locator('[data-role="token"] code').first.inner_text()
     bearer = {"Authorization": f"Bearer {token}"}
     programs = page.context.browser.new_context(extra_http_headers=bearer)  # type: ignore[union-attr]

@@ -93,7 +93,7 @@ def test_names_of_layers_are_text(shared: RunningServer, generic: str, trained: 
     with page.expect_popup() as opened:
         page.locator('[data-mount="test-one"] [data-role="submit"]').click()
     test_one = opened.value
-    expect(test_one.locator('[data-role="layer-rows"]')).to_contain_text(EVIL)
+    expect(test_one.locator('[data-role="layer-rows"]')).to_contain_text(EVIL, timeout=60_000)
     assert_is_text(test_one)
 
 
@@ -122,7 +122,7 @@ def test_why_a_network_failed_is_text(shared: RunningServer, generic: str, page:
         assert_is_text(page)
     page.goto(f"{shared.url}/models/images/generic/new?clone={failed}")
     page.get_by_role("button", name="Visualize").click()
-    expect(page.locator("main")).to_contain_text("ValueError")
+    expect(page.locator('[data-role="network-check"]')).to_contain_text("ValueError", timeout=60_000)
     assert_is_text(page)
 
 

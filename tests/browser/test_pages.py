@@ -1,17 +1,19 @@
 """The pages as a person at the keyboard meets them: forms, lists, words, and a line that drops."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from jobs.networks.starter import starter_network
 from jobs.resources import DATASET_JOBS_AT_ONCE
 from tests.browser import walk
-from tests.browser.conftest import PictureKeeper, make_dataset, post, stays_inside
+from tests.browser.conftest import PictureKeeper, held_requests, make_dataset, post, stays_inside, told_that_it_hears
 from tests.browser.contrast import faint_texts
 from tests.browser.walk import paste_network, points, train_losses
 from tests.conftest import RunningServer, start_server, until
@@ -140,7 +142,8 @@ def test_who_has_waited_long_enough_cancels_visualize(
     visualize = page.get_by_role("button", name="Visualize")
     visualize.click()
     panel = page.locator('[data-role="network-check"]')
-    expect(panel.get_by_role("timer")).to_have_text(re.compile("^[1-9] s$"))
+    until(lambda: checks_a_network(shared), 60, "the network is tried", wait=page.wait_for_timeout)
+    expect(panel.get_by_role("timer")).to_have_text(re.compile(r"^[1-9]\d* s$"))
     expect(visualize).to_be_disabled()
     keep_picture(page, "waiting")
     with page.expect_response("**/models/end-check") as ending:
@@ -236,6 +239,20 @@ def test_each_framework_has_its_tab_and_its_text(
     expect(text).to_contain_text("-- mine too")
 
 
+def test_what_needs_the_editor_waits_for_it(shared: RunningServer, generic: str, page: Page) -> None:
+    held = held_requests(page, re.compile(r"/editor-[^/]*\.js"))
+    page.goto(f"{shared.url}/models/images/generic/new?dataset={generic}")
+    visualize, starter = (page.get_by_role("button", name=name) for name in ("Visualize", "Starter network"))
+    until(lambda: held, 60, "the editor is asked for", wait=page.wait_for_timeout)
+    for button in (visualize, starter):
+        expect(button).to_be_disabled()
+    for route in held:
+        route.continue_()
+    visualize.click()
+    expect(page.locator('[data-role="network-check"]')).to_contain_text("501,834", timeout=60_000)
+    expect(starter).to_be_enabled()
+
+
 def test_a_text_in_the_wrong_tab_is_told_where_it_belongs(
     shared: RunningServer, generic: str, page: Page, keep_picture: PictureKeeper
 ) -> None:
@@ -256,6 +273,19 @@ def test_a_text_in_the_wrong_tab_is_told_where_it_belongs(
     expect(hint).to_have_text("This looks like Python: choose the tab PyTorch.")
     paste_network(page, walk.LUA)
     expect(hint).to_have_text("")
+
+
+def checks_a_network(server: RunningServer) -> bool:
+    """Whether a process of the server works in the folder of a check."""
+
+    def folder_of(process: psutil.Process) -> str:
+        try:
+            return process.cwd()
+        except psutil.NoSuchProcess:
+            return ""
+
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return any("layerscope-check-" in folder_of(child) for child in children)
 
 
 def colour_of(shown: Locator) -> str:
@@ -306,6 +336,62 @@ def test_a_job_that_runs_is_stopped_and_deleted(shared: RunningServer, generic: 
     assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=60).status_code == 404
 
 
+@pytest.fixture
+def long_dataset(shared: RunningServer, digits: Path) -> Iterator[str]:
+    """A dataset that is being made, for as long as the test likes."""
+    large: dict[str, str | int] = {"dataset_name": "Long", "folder_train": str(digits)}
+    job_id = post(shared, "datasets/images/classification", large | {"resize_width": 4096, "resize_height": 4096})
+    yield job_id
+    requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
+    requests.delete(f"{shared.url}/jobs/{job_id}", timeout=60)
+
+
+def test_a_dataset_that_is_being_made_is_stopped_and_deleted(
+    shared: RunningServer, long_dataset: str, page: Page
+) -> None:
+    page.goto(f"{shared.url}/datasets/{long_dataset}")
+    expect(page.locator('[data-status="Running"]')).to_be_visible()
+    page.get_by_role("button", name="Delete job").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    page.wait_for_url(f"{shared.url}/")
+    assert requests.get(f"{shared.url}/jobs/{long_dataset}/events", timeout=60).status_code == 404
+
+
+def test_what_somebody_writes_stays_when_the_dataset_ends(shared: RunningServer, long_dataset: str, page: Page) -> None:
+    page.goto(f"{shared.url}/datasets/{long_dataset}")
+    expect(page.locator('[data-status="Running"]')).to_be_visible()
+    page.get_by_role("button", name="Edit the notes").click()
+    notes = page.get_by_label("Notes", exact=True)
+    notes.fill("Half a")
+    requests.post(f"{shared.url}/jobs/{long_dataset}/abort", timeout=60)
+    expect(page.locator('[data-status="Aborted"]')).to_be_visible()
+    # What only the server knows of a dataset that has ended.
+    expect(page.locator('[data-role="database-rows"]')).to_have_text("None was finished.")
+    expect(page.locator('[data-role="distribution"]')).to_be_hidden()
+    notes.press_sequentially(" sentence.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".note-text")).to_have_text("Half a sentence.")
+
+
+def knows_late_answers(server: RunningServer, job_id: str, page: Page) -> None:
+    """The page of a job that waits is told of a new name, and then gets an answer of before that."""
+    name = page.get_by_role("heading", level=1)
+    renamed = f"{name.inner_text()} by one"
+    held = held_requests(page, "**/events?*")
+    # It asks for news when it is looked at again.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    late = until(lambda: held, 60, "it asks", wait=page.wait_for_timeout)[0]
+    answer = late.fetch()
+    requests.put(f"{server.url}/jobs/{job_id}", data={"job_name": renamed}, timeout=60)
+    expect(name).to_have_text(renamed)
+    answers: list[Response] = []
+    page.on("response", lambda response: "/events?" in response.url and answers.append(response))
+    late.fulfill(response=answer)
+    page.unroute("**/events?*")
+    until(lambda: len(answers) == 2, 60, "it asks once more", wait=page.wait_for_timeout)
+    expect(name).to_have_text(renamed)
+
+
 def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
     shared: RunningServer, dataset: str, digits: Path, page: Page
 ) -> None:
@@ -316,25 +402,23 @@ def test_a_dataset_that_a_model_waits_for_is_not_stopped_to_be_deleted(
     ]
     images = {"prebuilt_train_images": str(shared.data_dir / "jobs" / dataset / "train_db")}
     generic = post(shared, "datasets/images/generic", {"dataset_name": "Awaited", **images})
+    joined = told_that_it_hears(page)
     page.goto(f"{shared.url}/datasets/{generic}")
+    until(lambda: joined, 30, "it hears of the job", wait=page.wait_for_timeout)
+    knows_late_answers(shared, generic, page)
     page.get_by_role("button", name="Delete job").click()
     yes = page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True)
     expect(yes).to_be_visible()
     # While the person thinks about it.
     model = make_model(shared, generic, 1)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        held.append(route)
-
-    page.route("**/abort", hold)
+    held = held_requests(page, "**/abort")
     yes.press("Enter")
     waiting = page.get_by_role("button", name="Deleting…")
     expect(waiting).to_have_attribute("aria-busy", "true")
     expect(waiting).to_be_disabled()
-    until(lambda: held, 10, "the server is asked", wait=page.wait_for_timeout)[0].continue_()
+    until(lambda: held, 60, "the server is asked", wait=page.wait_for_timeout)[0].continue_()
     expect(page.locator('[data-role="action-error"]')).to_have_text(
-        'Cannot delete "Awaited" because 1 job depends on it: "Model". Delete those first.'
+        'Cannot delete "Awaited by one" because 1 job depends on it: "Model". Delete those first.'
     )
     expect(page.get_by_role("button", name="Delete job")).to_be_enabled()
     expect(page.get_by_role("button", name="Delete job")).to_be_focused()
@@ -352,7 +436,7 @@ def test_home_filters_sorts_and_deletes(shared: RunningServer, generic: str, dig
     sort = page.locator('[data-table="datasets"]').get_by_role("button", name="Name")
     sort.click()
     names = rows.locator("td.name a")
-    until(lambda: names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.casefold), 10, "sorted by name",
+    until(lambda: names.all_inner_texts() == sorted(names.all_inner_texts(), key=str.casefold), 60, "sorted by name",
           wait=page.wait_for_timeout)  # fmt: skip
     sort.click()
     expect(names.first).to_have_text("Zebra")

@@ -51,8 +51,9 @@ def test_the_seed_from_folder_to_reconstruction(
     job_id = walk.create_model(page, language, train_epochs=str(EPOCHS), random_seed="1", batch_size="10")
 
     # In mid-training, which holds still for the pages' sake: a reload, a second tab and a cut connection.
-    until(lambda: walk.points(page) > 5, 60, "the curve moves", wait=page.wait_for_timeout)
+    until(lambda: len(walk.train_losses(server, job_id)) > 5, 60, "it learns", wait=page.wait_for_timeout)
     with held_still(server, job_id):
+        until(lambda: walk.points(page) > 5, 60, "the curve moves", wait=page.wait_for_timeout)
         page.reload()
         second = context.new_page()
         second.goto(page.url)

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from jobs.networks.starter import starter_network
 from tests.browser import walk
 from tests.browser.conftest import PictureKeeper
-from tests.conftest import RunningServer
+from tests.conftest import RunningServer, until
 
 STARTER = starter_network((1, 28, 28))
 OWN_CLASS = """\
@@ -67,8 +67,14 @@ def test_a_network_in_lua_goes_on_in_python_and_trains(
     expect(outdated).to_be_visible()
     form.keyboard.press("Control+z")
     expect(outdated).to_be_hidden()
-    shown.get_by_role("button", name="Copy").click()
-    expect(shown.get_by_role("button", name="Copied")).to_be_visible()
+    copy = shown.get_by_role("button", name="Copy")
+    # It says so for a moment only.
+    copy.evaluate("""button => {
+        window.said = [];
+        new MutationObserver(() => window.said.push(button.textContent)).observe(button, { childList: true });
+    }""")
+    copy.click()
+    until(lambda: "Copied" in form.evaluate("window.said"), 30, "it is copied", wait=form.wait_for_timeout)
     python = str(form.evaluate("navigator.clipboard.readText()"))
     assert "nn.Linear(784, 300)" in python
     assert "def network(params):" in python

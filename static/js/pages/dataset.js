@@ -5,15 +5,17 @@ import { embedded, h, role, setText } from "../dom.js";
 import { count, shape } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { followJob } from "../live.js";
+import { request } from "../requests.js";
 
 const SPLITS = { train: "Training", val: "Validation", test: "Test" };
+const BETWEEN_RENEWALS = 2000;
 const splitOf = (db) => db.split("_")[0];
 
 export function mount(page) {
   const status = jobStatus(page);
   const chart = classChart(role(page, "distribution"));
   const dataset = embedded(page, "dataset");
-  const wasRunning = page.dataset.running === "true";
+  let isOfItsEnd = page.dataset.running !== "true";
   if (dataset) showDistributions(dataset, chart);
   showShares(page);
   const apply = {
@@ -41,10 +43,31 @@ export function mount(page) {
     onStatus(now) {
       status.applyStatus(now);
       document.dispatchEvent(new Event("jobnews"));
-      // Ended before our eyes: the page of a dataset that has ended has links and sizes that only the server knows.
-      if (wasRunning && now.running === false) location.reload();
+      if (isOfItsEnd || now.running !== false) return;
+      isOfItsEnd = true;
+      renew(page);
     },
   });
+}
+
+/**
+ * Ended before our eyes: the page of a dataset that has ended has links, sizes and paths that only the server knows. They
+ * take their places; a reload would take away what somebody writes or is asked just now.
+ */
+async function renew(page) {
+  let text;
+  try {
+    text = await request(location.href, { headers: { Accept: "text/html" } });
+  } catch (error) {
+    if (error.status === undefined) throw error; // ours: a bug must be seen
+    // One that is gone says so by itself.
+    if (error.status !== 404) setTimeout(() => renew(page), BETWEEN_RENEWALS);
+    return;
+  }
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  for (const part of page.querySelectorAll("[data-at-end]")) part.replaceWith(fresh.querySelector(`[data-at-end="${part.dataset.atEnd}"]`));
+  role(page, "distribution").hidden = role(fresh, "distribution").hidden;
+  showShares(page);
 }
 
 function showDistributions(dataset, chart) {

@@ -11,6 +11,7 @@ const POLL = 2000;
 const TYPING = 150;
 // Several things happen to a job when it ends, and each is told.
 const BETWEEN_LOADS = 400;
+const PATIENCE = 10_000;
 
 export function mount(el) {
   const state = {
@@ -18,6 +19,7 @@ export function mount(el) {
     query: new URLSearchParams(location.search),
     tables: embedded(el, "tables"),
     picked: Object.fromEntries(TABLES.map((table) => [table, new Map()])),
+    reading: null, // a promise while the tables are read anew
   };
   const show = () => render(el, state);
   const load = loader(state, show);
@@ -35,22 +37,39 @@ function render(el, state) {
   for (const table of TABLES) showTable(el.querySelector(`[data-table="${table}"]`), table, state.tables[table], state.picked[table]);
 }
 
-/** Answers a function that reads the tables anew. Of several that are asked for, only the last is shown. */
+/**
+ * Answers a function that reads the tables anew, one reading at a time: what is asked for meanwhile is read after it, since
+ * an answer may be older than what happened before it came. What nobody wants to see any more is not shown.
+ */
 function loader(state, show) {
-  let asked = 0;
-  return async () => {
-    asked += 1;
-    const mine = asked;
+  let isOutdated = false;
+  async function read() {
+    const asked = String(state.query);
     try {
-      const tables = await get(`/tables.json?${state.query}`);
-      if (mine !== asked) return;
-      state.tables = tables;
+      const tables = await get(`/tables.json?${asked}`, { signal: AbortSignal.timeout(PATIENCE) });
       heard(!connect().connected);
+      if (asked !== String(state.query)) return;
+      state.tables = tables;
       show();
     } catch (error) {
       if (error.status === undefined) throw error; // ours: a bug must be seen
       // The banner says that the line is down; the next answer brings everything.
     }
+  }
+  async function readOn() {
+    try {
+      do {
+        isOutdated = false;
+        await read();
+      } while (isOutdated);
+    } finally {
+      state.reading = null;
+    }
+  }
+  return () => {
+    isOutdated = true;
+    state.reading ??= readOn();
+    return state.reading;
   };
 }
 
@@ -83,14 +102,18 @@ function mountView(el, state, load) {
       const { sort: before, order } = state.tables[table];
       const first = ["name", "title", "status"].includes(sort) ? "ascending" : "descending";
       const turned = order === "ascending" ? "descending" : "ascending";
+      const wanted = { sort, order: before === sort ? turned : first };
+      // The next click counts from here, whether this one is answered by then or not.
+      Object.assign(state.tables[table], wanted);
       look((query) => {
-        query.set(`${table}.sort`, sort);
-        query.set(`${table}.order`, before === sort ? turned : first);
+        for (const [what, value] of Object.entries(wanted)) query.set(`${table}.${what}`, value);
         query.delete(`${table}.page`);
       });
     } else if (step) {
-      const page = state.tables[table].page + (step.dataset.page === "next" ? 1 : -1);
-      look((query) => query.set(`${table}.page`, page));
+      const { page, pages } = state.tables[table];
+      const wanted = Math.min(Math.max(page + (step.dataset.page === "next" ? 1 : -1), 1), pages);
+      state.tables[table].page = wanted;
+      look((query) => query.set(`${table}.page`, wanted));
     }
   });
 }
@@ -107,6 +130,8 @@ function followJobs(state, load, showSoon) {
   socket.on("job update", (message) => {
     heard();
     if (message.update === "progress") {
+      // What is being read may be of before.
+      if (state.reading) loadSoon();
       const { rows } = state.tables.running;
       const at = rows.findIndex((row) => row.id === message.job_id);
       if (at < 0) return; // on another page

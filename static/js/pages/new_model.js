@@ -1,6 +1,6 @@
 /* The form of a model: dataset and its summary, starter network, editor, Visualize. */
 
-import { debounced, h, role, setText } from "../dom.js";
+import { allow, debounced, h, role, setText } from "../dom.js";
 import { count, number, shape } from "../format.js";
 import { get, send } from "../requests.js";
 import { LANGUAGES, frameworkOf } from "../languages.js";
@@ -17,7 +17,6 @@ export async function mount(form) {
   const [{ codeEditor }, { mountShowPython }] = await Promise.all([import("../editor.js"), import("../show_python.js")]);
   const drafts = Object.fromEntries(Object.keys(LANGUAGES).map((framework) => [framework, form.elements[`draft_${framework}`]]));
   const editor = codeEditor(form.elements.custom_network, form.elements.framework.value, drafts);
-  form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
   const starter = starterNetwork(form, editor);
   mountVisualize(form, editor);
   const hint = languageHint(form, editor);
@@ -31,6 +30,8 @@ export async function mount(form) {
     starter.follow();
   });
   form.querySelector('[data-action="starter"]').addEventListener("click", () => starter.insert());
+  for (const button of form.querySelectorAll(".editor-tools [data-action]")) allow(button, true);
+  form.setAttribute("data-editor", "ready"); // form.dataset is the field of that name
 }
 
 async function showDataset(id, el) {
@@ -93,7 +94,12 @@ function starterNetwork(form, editor) {
     } catch {
       return; // a dataset that is gone has none; the summary says why
     }
-    if (editor.framework() !== asked.framework || form.elements.dataset.value !== asked.dataset) return;
+    if (form.elements.dataset.value !== asked.dataset) return;
+    if (editor.framework() !== asked.framework) {
+      // It is asked for again in its tab. Until then it is known as one that nobody wrote.
+      starters[asked.framework] ??= text;
+      return;
+    }
     const insert = wanted();
     starters[asked.framework] = text;
     if (!insert || editor.text() === text) return;
