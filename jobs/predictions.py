@@ -33,6 +33,7 @@ MOST_CHECKS = 4
 SECONDS_TO_WAIT_FOR_A_CHECK = 30.0
 # Checks that somebody ended before their request was read: as many as can be under way to the server.
 MOST_ENDED_EARLY = 100
+LONGEST_NAME = 100
 
 # With the pictures of all layers: 29 MB for VGG-16, 84 MB for DenseNet-201, 140 MB for ResNet-152, at 224 × 224. The values
 # are those of the output above all, 3,150,000 for one of 1,024 × 1,024 pixels in colour, and 1,350,000 with 600 layers.
@@ -75,6 +76,7 @@ class Check:
     """One that somebody asked for, which has no process until it is its turn."""
 
     process: LineProcess | None = None
+    is_ended: bool = False
 
 
 class NetworkChecks:
@@ -106,12 +108,12 @@ class NetworkChecks:
             weights = [Path(request["pretrained_model"])] if request.get("pretrained_model") else []
             process = LineProcess(self._launcher, "jobs.network_check", [], scratch, said, weights)
             try:
-                self._give(process, name, check)
+                self._give(process, check)
                 is_python = request.get("wish") == "python"
                 seconds, limits = (PYTHON_SECONDS, PYTHON) if is_python else (CHECK_SECONDS, CHECK)
                 answer = _ask(process, {**request, "seconds": seconds}, seconds + CHECK_GRACE_SECONDS, limits)
             except LayerscopeError as error:
-                if not self._is_known(name, check):
+                if check.is_ended:
                     raise UserError(ENDED) from error
                 said.seek(max(0, said.seek(0, 2) - LOG_TAIL_BYTES))
                 log.warning("A network check failed; it said last: %s", said.read().decode(errors="replace"))
@@ -125,12 +127,14 @@ class NetworkChecks:
         """End the check of this name; whether there was one. One that is asked for later is not begun: of two requests, the
         one to end it can be the first to be read."""
         with self._changed:
-            check = self._known.pop(name, None)
-            self._changed.notify_all()
-            if check is None:
+            check = self._known.get(name)
+            if check is not None:
+                check.is_ended = True
+                self._changed.notify_all()
+                if check.process is not None:
+                    check.process.kill()
+            elif 0 < len(name) <= LONGEST_NAME:
                 self._ended_early.append(name)
-            elif check.process is not None:
-                check.process.kill()
         return check is not None
 
     def knows(self, name: str) -> bool:
@@ -146,11 +150,13 @@ class NetworkChecks:
             if name in self._ended_early:
                 self._ended_early.remove(name)
                 raise UserError(ENDED)
+            if self.knows(name):
+                raise UserError(f"A check with the name {name!r} goes on already. Give each a name of its own.")
             self._known[name] = check
             try:
-                self._wait_for_turn(name, check)
+                self._wait_for_turn(check)
             except LayerscopeError:
-                self._forget(name, check)
+                del self._known[name]
                 raise
             self._at_work += 1
         try:
@@ -158,14 +164,12 @@ class NetworkChecks:
         finally:
             with self._changed:
                 self._at_work -= 1
-                self._forget(name, check)
+                del self._known[name]
                 self._changed.notify_all()
 
-    def _wait_for_turn(self, name: str, check: Check) -> None:
-        may_go_on = self._changed.wait_for(
-            lambda: self._known.get(name) is not check or self._at_work < self._most, self._patience
-        )
-        if self._known.get(name) is not check:
+    def _wait_for_turn(self, check: Check) -> None:
+        may_go_on = self._changed.wait_for(lambda: check.is_ended or self._at_work < self._most, self._patience)
+        if check.is_ended:
             raise UserError(ENDED)
         if not may_go_on:
             raise EnvironmentFault(
@@ -173,21 +177,12 @@ class NetworkChecks:
                 "Try again in a minute."
             )
 
-    def _give(self, process: LineProcess, name: str, check: Check) -> None:
+    def _give(self, process: LineProcess, check: Check) -> None:
         """Its process, which ends at once where somebody has ended the check meanwhile."""
         with self._changed:
             check.process = process
-            if self._known.get(name) is not check:
+            if check.is_ended:
                 process.kill()
-
-    def _is_known(self, name: str, check: Check) -> bool:
-        """Whether nobody has ended it."""
-        with self._changed:
-            return self._known.get(name) is check
-
-    def _forget(self, name: str, check: Check) -> None:
-        if self._known.get(name) is check:
-            del self._known[name]
 
 
 def _ask(process: LineProcess, request: dict[str, Any], seconds: float, limits: AnswerLimits) -> dict[str, Any]:

@@ -163,10 +163,10 @@ class TrainingReport:
         self.flush(is_last=True)
 
     def give_up(self) -> None:
-        """Say the steps before one that failed, if the device can still tell them."""
+        """Say the steps before one that failed, as far as that is still possible: why it failed is what counts."""
         try:
             self.finish()
-        except (TrainingDiverged, RuntimeError) as error:
+        except (TrainingDiverged, RuntimeError, MemoryError, OSError) as error:
             print(f"Before the step that failed: {error}")
 
     def flush(self, is_last: bool = False) -> None:

@@ -6,6 +6,7 @@ import { count } from "./format.js";
 import { get, send } from "./requests.js";
 
 const NAMES_SHOWN = 7;
+const PATIENCE = 10_000;
 // So many at once that a person sees it go on.
 const AT_ONCE = 50;
 
@@ -39,7 +40,7 @@ export function mountSelection(el, state, show) {
       const section = event.target.closest("[data-table]");
       allowBulk(section, false);
       try {
-        const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter })}`);
+        const { names } = await get(`/tables/${table}/names.json?${new URLSearchParams({ filter })}`, { signal: AbortSignal.timeout(PATIENCE) });
         // Somebody may want to see others by now, and what one does not see must not be deleted by accident.
         if (picked.size && filter === (state.query.get("filter") ?? "")) mark(picked, names, true);
       } catch (problem) {

@@ -8,6 +8,9 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
 const AXIS_FONT = "12px system-ui, sans-serif";
 const LINE = 1.8;
 const ROOM_OF_A_DOT = 10;
+// Between two places of the lower axis.
+const ROOM_OF_FEW = 50;
+const ROOM_OF_MANY_DIGITS = 84;
 
 function axis(extra) {
   return { font: AXIS_FONT, stroke: colour("--muted"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false }, ...extra };
@@ -129,7 +132,7 @@ export function lineChart(el, { series, xFormat = String, onCursor = null, onSel
       cursor: cursorOptions(),
       scales: { x: { time: false, range: xBounds }, y: { distr: look.log ? 3 : 1, range: yBounds } },
       axes: [
-        axis({ values: axisValues(0, (said) => said.map(xFormat)), size: 28 }),
+        axis({ values: axisValues(0, (said) => said.map(xFormat)), size: 28, space: (_, __, low, high) => (high - low < 0.01 ? ROOM_OF_MANY_DIGITS : ROOM_OF_FEW) }),
         axis({ values: axisValues(1, numbers), size: 62 }),
       ],
       series: [

@@ -124,7 +124,7 @@ export function codeEditor(textarea, framework, drafts) {
       const annotations = undoable ? isolateHistory.of("full") : Transaction.addToHistory.of(false);
       const { from, to } = view.state.selection.main;
       // Who has selected all, to paste in its place, has all of the new text selected.
-      const isAll = view.hasFocus && from === 0 && to === view.state.doc.length;
+      const isAll = view.hasFocus && from === 0 && to > 0 && to === view.state.doc.length;
       const selection = { anchor: 0, head: isAll ? text.length : 0 };
       view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text }, scrollIntoView: true, selection, annotations });
     },

@@ -28,7 +28,7 @@ export function liveLayers(page) {
   let failed = null; // the number of a frame that cannot be had
   let loading = false;
   let shownAt = -Infinity;
-  let newest = null; // the image of the newest frame
+  let newest = { image: null, at: 0 }; // what the newest frame shows, and when it was told
   let awaited = null; // the image that was pinned last, until a frame shows it
 
   const look = oncePerFrame(showWanted);
@@ -37,7 +37,8 @@ export function liveLayers(page) {
   /** When the frame before has been on the page for a while, however long it took to come. */
   function lookCalmly() {
     clearTimeout(calmly);
-    calmly = setTimeout(look, shownAt + BETWEEN_CALM_SWAPS - performance.now());
+    // What is being loaded is drawn when it is there, and looked on from then.
+    calmly = setTimeout(() => loading || look(), shownAt + BETWEEN_CALM_SWAPS - performance.now());
   }
   const frames = timeline(role(el, "timeline"), (isNews) => {
     failed = null;
@@ -106,9 +107,9 @@ export function liveLayers(page) {
   table.open = matchMedia(WIDE).matches;
   table.addEventListener("toggle", () => shown && draw());
   if (role(el, "pin")) {
-    const dialog = pinDialog(role(el, "pin-dialog"), { jobId, datasetId: el.dataset.datasetId }, (image) => {
+    const dialog = pinDialog(role(el, "pin-dialog"), { jobId, datasetId: el.dataset.datasetId }, (image, sentAt) => {
       // A frame with it may have come before the answer.
-      awaited = newest === imageName(image) ? null : image;
+      awaited = newest.at > sentAt && newest.image === imageName(image) ? null : image;
       showAwaited();
       frames.follow();
     });
@@ -131,8 +132,8 @@ export function liveLayers(page) {
     add(event) {
       // Pasted code may have written what is no frame, and the way through all of them must not end there.
       if (![event.frame, event.epoch, event.step].every(Number.isFinite)) throw new TypeError("this is no frame");
-      newest = event.image && imageName(event.image);
-      if (awaited && newest === imageName(awaited)) awaited = null;
+      newest = { image: event.image && imageName(event.image), at: performance.now() };
+      if (awaited && newest.image === imageName(awaited)) awaited = null;
       showAwaited();
       frames.add(event);
     },

@@ -5,7 +5,7 @@ import { pngOf, saveAs, svgPicture } from "./chart_picture.js";
 import { aligned, curvePoints, placeOf } from "./curve_points.js";
 import { allow, debounced, h, oncePerFrame, remember, remembered, role, setText, svg, throttled } from "./dom.js";
 import { count, epochPlace, number } from "./format.js";
-import { get } from "./requests.js";
+import { get, mayPass } from "./requests.js";
 
 // Over which shares of the training the strong line is averaged.
 const SMOOTHING = [0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
@@ -35,6 +35,7 @@ export function lossCurves(page) {
   let timesBack = 0;
   let wholesAsked = 0;
   let wholeTaken = 0;
+  let lacksWhole = false; // what is held of it is void, or smoothed in another way
   async function load() {
     points.asking();
     try {
@@ -52,6 +53,7 @@ export function lossCurves(page) {
         wholeTaken = mine;
         points.takeWhole(answer);
         if (!state.zoom.x) state.outliers = answer.outliers;
+        lacksWhole = false;
       }
       return answer.next;
     } finally {
@@ -69,12 +71,12 @@ export function lossCurves(page) {
   }
 
   let latestAsk = 0;
-  /** Finer points of what one looks at, and what lies outside of it; the whole where one looks at all. Until it succeeds. */
+  /** Finer points of what one looks at, and what lies outside of it; the whole where one looks at all, or lacks it. Until it succeeds. */
   async function refine() {
     const mine = (latestAsk += 1);
     try {
-      if (!state.zoom.x) await load();
-      else {
+      if (!state.zoom.x || lacksWhole) await load();
+      if (state.zoom.x && mine === latestAsk) {
         const answer = await ask({ from: state.zoom.x[0], to: state.zoom.x[1] });
         if (mine !== latestAsk || !state.zoom.x) return;
         points.takeDetail(answer);
@@ -83,14 +85,16 @@ export function lossCurves(page) {
       state.problem = null;
     } catch (error) {
       if (error.status === undefined) throw error; // ours: a bug must be seen
+      if (mine !== latestAsk) return; // what was asked for since brings it all
       state.problem = `Finer points could not be fetched: ${error.message}`;
-      setTimeout(() => mine === latestAsk && refine(), BETWEEN_RETRIES);
+      if (mayPass(error)) setTimeout(() => mine === latestAsk && refine(), BETWEEN_RETRIES);
     }
     draw();
   }
   /** The training was taken up again at an earlier step. */
   function goBack() {
     timesBack += 1;
+    lacksWhole = true;
     points.forget();
     averageAskedAt = 0;
     state.outliers = null;
@@ -209,8 +213,8 @@ export function lossCurves(page) {
     showChoices();
     draw();
   });
-  const smoothAgain = debounced(async () => {
-    if (state.zoom.x) await load();
+  const smoothAgain = debounced(() => {
+    lacksWhole = true;
     refine();
   }, 150);
   role(el, "smoothing").addEventListener("input", (event) => {

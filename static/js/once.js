@@ -12,7 +12,7 @@ export function mount(form) {
   });
   // Back from the next page, the form can be sent again.
   addEventListener("pageshow", (event) => {
-    if (!event.persisted) return; // the form may have been sent before all of its page was there
+    if (sent && !event.persisted) return; // before all of its page was there
     sent = false;
     form.removeAttribute("aria-busy");
     buttons().forEach((button) => (button.disabled = false));

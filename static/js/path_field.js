@@ -60,13 +60,20 @@ export function mount(el) {
       const { suggestions } = await get(`/autocomplete/path?${query}`, { signal: current.signal });
       const only = suggestions.length === 1 && suggestions[0].replace(/\/$/, "") === asked;
       if (document.activeElement === input && input.value === asked) show(only ? [] : suggestions);
-    } catch {
-      close(); // no suggestions; the form itself says what is wrong with a path
+    } catch (error) {
+      // No suggestions; the form itself says what is wrong with a path. What was asked for since brings others.
+      if (error.name !== "AbortError") close();
     }
   }
 
   const suggestSoon = debounced(() => (input.value ? suggest() : close()), 120);
-  input.addEventListener("input", suggestSoon);
+  input.addEventListener("input", () => {
+    // Who goes on typing does not mean what was chosen before.
+    active = -1;
+    input.removeAttribute("aria-activedescendant");
+    list.querySelector('[aria-selected="true"]')?.setAttribute("aria-selected", "false");
+    suggestSoon();
+  });
   input.addEventListener("focus", () => input.value && suggest());
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {

@@ -11,7 +11,7 @@ const PAGE_SIZE = 50;
 /** What a person calls an image that a pin or a frame names. */
 export const imageName = ({ split, index, name }) => name ?? `${SPLITS[split]} image ${count(index)}`;
 
-/** Answers {open()}. Calls `onPinned(image)` with what was picked, once the server has it. */
+/** Answers {open()}. Calls `onPinned(image, sentAt)` with what was picked and when, once the server has it. */
 export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
   const error = role(dialog, "error");
   const tabs = role(dialog, "splits");
@@ -39,9 +39,10 @@ export function pinDialog(dialog, { jobId, datasetId }, onPinned) {
   }
 
   const pin = (sending) => attempt(async () => {
+    const sentAt = performance.now();
     const { pin: image } = await sending();
     dialog.close();
-    onPinned(image);
+    onPinned(image, sentAt);
   });
 
   const thumbnail = ({ index, url, label_name: label }) => {

@@ -45,6 +45,9 @@ export async function request(url, options = {}) {
   return body ?? text;
 }
 
+/** Whether the same request may be answered another time: the server was away, or at fault. */
+export const mayPass = (error) => error.status === 0 || error.status >= 500;
+
 export const get = (url, options) => request(url, options);
 
 /** Sends `fields` as a form would: an object, a FormData, or a list of pairs. */

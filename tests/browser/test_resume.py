@@ -137,8 +137,8 @@ def test_a_training_that_crashes_goes_on_before_ones_eyes_and_one_that_is_paused
     has_all_points_once(page, shared, job_id)
 
 
-def goes_back(held: list[int]) -> bool:
-    return any(later < earlier for earlier, later in pairwise(held))
+def goes_back(numbers: list[int]) -> bool:
+    return any(later < earlier for earlier, later in pairwise(numbers))
 
 
 def test_a_training_that_crashes_before_its_first_snapshot_begins_anew_on_the_open_page_too(

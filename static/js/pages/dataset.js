@@ -5,9 +5,10 @@ import { embedded, h, role, setText } from "../dom.js";
 import { count, shape } from "../format.js";
 import { jobStatus } from "../job_status.js";
 import { followJob } from "../live.js";
-import { request } from "../requests.js";
+import { mayPass, request } from "../requests.js";
 
 const SPLITS = { train: "Training", val: "Validation", test: "Test" };
+const OF_DATA = new Set(["parsed", "distribution", "database", "analysed", "mean"]);
 const BETWEEN_RENEWALS = 2000;
 const splitOf = (db) => db.split("_")[0];
 
@@ -18,6 +19,8 @@ export function mount(page) {
   let isOfItsEnd = page.dataset.running !== "true";
   if (dataset) showDistributions(dataset, chart);
   showShares(page);
+  // What was told of the databases: of one that was finished before the job failed, only they know.
+  let toldOfData = [];
   const apply = {
     progress: (event) => event.rate && setText(role(page, "rate"), count(Math.round(event.rate))),
     parsed: (event) => {
@@ -29,12 +32,16 @@ export function mount(page) {
     analysed: (event) => showAnalysed(page, event, chart),
     mean: (event) => showMean(page, event.file),
     skipped: (event) => showSkipped(page, event),
-    begun_anew: () => forget(page, chart),
+    begun_anew() {
+      toldOfData = [];
+      forget(page, chart);
+    },
   };
   followJob(page.dataset.jobId, {
     onEvent(event) {
       status.applyEvent(event);
       apply[event.type]?.(event);
+      if (OF_DATA.has(event.type)) toldOfData.push(event);
     },
     afterEvents() {
       chart.draw();
@@ -45,28 +52,34 @@ export function mount(page) {
       document.dispatchEvent(new Event("jobnews"));
       if (isOfItsEnd || now.running !== false) return;
       isOfItsEnd = true;
-      renew(page);
+      renew(page, () => toldOfData.forEach((event) => apply[event.type](event)));
     },
   });
 }
 
 /**
  * Ended before our eyes: the page of a dataset that has ended has links, sizes and paths that only the server knows. They
- * take their places; a reload would take away what somebody writes or is asked just now.
+ * take their places; a reload would take away what somebody writes or is asked just now. `tellAgain()` shows what the job
+ * has told of them.
  */
-async function renew(page) {
+async function renew(page, tellAgain) {
   let text;
   try {
     text = await request(location.href, { headers: { Accept: "text/html" } });
   } catch (error) {
     if (error.status === undefined) throw error; // ours: a bug must be seen
-    // One that is gone says so by itself.
-    if (error.status !== 404) setTimeout(() => renew(page), BETWEEN_RENEWALS);
+    // A job that is gone says so by itself.
+    if (mayPass(error)) setTimeout(() => renew(page, tellAgain), BETWEEN_RENEWALS);
     return;
   }
   const fresh = new DOMParser().parseFromString(text, "text/html");
-  for (const part of page.querySelectorAll("[data-at-end]")) part.replaceWith(fresh.querySelector(`[data-at-end="${part.dataset.atEnd}"]`));
+  if (!role(fresh, "distribution")) return; // the login, after the end of the session
   role(page, "distribution").hidden = role(fresh, "distribution").hidden;
+  for (const part of page.querySelectorAll("[data-at-end]")) {
+    const other = fresh.querySelector(`[data-at-end="${part.dataset.atEnd}"]`);
+    if (!part.isEqualNode(other)) part.replaceWith(other);
+  }
+  tellAgain();
   showShares(page);
 }
 

@@ -4,7 +4,7 @@ import { mountBulk, mountSelection } from "../bulk.js";
 import { connect, heard } from "../connection.js";
 import { debounced, embedded, oncePerFrame, role, throttled } from "../dom.js";
 import { showTable } from "../job_table.js";
-import { get } from "../requests.js";
+import { get, mayPass } from "../requests.js";
 
 const TABLES = ["running", "models", "datasets"];
 const POLL = 2000;
@@ -20,6 +20,7 @@ export function mount(el) {
     tables: embedded(el, "tables"),
     picked: Object.fromEntries(TABLES.map((table) => [table, new Map()])),
     reading: null, // a promise while the tables are read anew
+    told: new Map(), // rows of jobs at work that were told since that began
   };
   const show = () => render(el, state);
   const load = loader(state, show);
@@ -39,21 +40,29 @@ function render(el, state) {
 
 /**
  * Answers a function that reads the tables anew, one reading at a time: what is asked for meanwhile is read after it, since
- * an answer may be older than what happened before it came. What nobody wants to see any more is not shown.
+ * an answer may be older than what happened before it came. Who wants to see something else waits for no answer.
  */
 function loader(state, show) {
   let isOutdated = false;
+  let asked = "";
+  let givenUp = new AbortController();
   async function read() {
-    const asked = String(state.query);
+    asked = String(state.query);
+    givenUp = new AbortController();
+    const mine = givenUp.signal;
+    state.told.clear();
     try {
-      const tables = await get(`/tables.json?${asked}`, { signal: AbortSignal.timeout(PATIENCE) });
+      const tables = await get(`/tables.json?${asked}`, { signal: AbortSignal.any([mine, AbortSignal.timeout(PATIENCE)]) });
+      if (mine.aborted) return;
       heard(!connect().connected);
-      if (asked !== String(state.query)) return;
+      tables.running.rows = tables.running.rows.map((row) => ({ ...row, ...state.told.get(row.id) }));
       state.tables = tables;
       show();
     } catch (error) {
+      if (mine.aborted) return;
       if (error.status === undefined) throw error; // ours: a bug must be seen
       // The banner says that the line is down; the next answer brings everything.
+      if (mayPass(error)) setTimeout(() => !document.hidden && load(), POLL);
     }
   }
   async function readOn() {
@@ -66,11 +75,13 @@ function loader(state, show) {
       state.reading = null;
     }
   }
-  return () => {
+  function load() {
     isOutdated = true;
+    if (asked !== String(state.query)) givenUp.abort();
     state.reading ??= readOn();
     return state.reading;
-  };
+  }
+  return load;
 }
 
 // What the person wants to see
@@ -85,7 +96,10 @@ function mountView(el, state, load) {
   const filter = role(el, "filter");
   const filterSoon = debounced(() => {
     // What one no longer sees must not be deleted by accident.
-    for (const table of TABLES) state.picked[table].clear();
+    for (const table of TABLES) {
+      state.picked[table].clear();
+      state.tables[table].page = 1;
+    }
     look((query) => {
       const text = filter.value.trim();
       if (text) query.set("filter", text);
@@ -104,7 +118,7 @@ function mountView(el, state, load) {
       const turned = order === "ascending" ? "descending" : "ascending";
       const wanted = { sort, order: before === sort ? turned : first };
       // The next click counts from here, whether this one is answered by then or not.
-      Object.assign(state.tables[table], wanted);
+      Object.assign(state.tables[table], wanted, { page: 1 });
       look((query) => {
         for (const [what, value] of Object.entries(wanted)) query.set(`${table}.${what}`, value);
         query.delete(`${table}.page`);
@@ -131,7 +145,7 @@ function followJobs(state, load, showSoon) {
     heard();
     if (message.update === "progress") {
       // What is being read may be of before.
-      if (state.reading) loadSoon();
+      if (state.reading) state.told.set(message.job_id, message.row);
       const { rows } = state.tables.running;
       const at = rows.findIndex((row) => row.id === message.job_id);
       if (at < 0) return; // on another page
