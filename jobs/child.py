@@ -17,12 +17,14 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from jobs.containment.confinement import Confinement, confine, protections
+from jobs.containment.confinement import Confinement, confine, extra_threads, protections
 from jobs.orders import MOST_BYTES, READY
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SECONDS_TO_BE_HEARD = 10.0
 MOST_DESCRIPTORS = 8
+# Each of a second. Nobody waits for a spare.
+MOST_WAITS_FOR_THREADS = 60
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
             import_module("numpy")
             with ThreadPoolExecutor(1, "imports") as imports:
                 imports.submit(_import_in_idle_time).result()
+            _wait_for_threads()
             orders.send(READY)
         message, descriptors, _flags, _address = socket.recv_fds(orders, MOST_BYTES, MOST_DESCRIPTORS)
         if not message:
@@ -51,6 +54,13 @@ def main(arguments: Sequence[str]) -> int:
             orders.send(json.dumps([asdict(protection) for protection in protections()]).encode())
     status: int = import_module(order["module"]).main([*order["arguments"], *map(str, descriptors[3:])])
     return status
+
+
+def _wait_for_threads() -> None:
+    """The thread that imported has told all, and may wait for the idle time in which to end: Landlock would not hold it."""
+    for _ in range(MOST_WAITS_FOR_THREADS):
+        if not extra_threads():
+            return
 
 
 def _import_in_idle_time() -> None:

@@ -150,7 +150,7 @@ class Launcher:
     def start(self, order: Order, stdin: int, stdout: int, stderr: int) -> ChildProcess:
         """The child at work on this order: the spare if one is ready and of use, else a new process."""
         child = self._start(order, stdin, stdout, stderr)
-        self.watch_memory(WorkerIdentity.of(child.pid))
+        self.watch_memory(WorkerIdentity.of_child(child.pid))
         return child
 
     def watch_memory(self, child: WorkerIdentity | None) -> None:

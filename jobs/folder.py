@@ -130,14 +130,15 @@ class JobFolder:
     def clear(self) -> None:
         """Remove what a worker made that did not finish, for one that begins anew; what says that it is whole goes first."""
         self.dataset.unlink(missing_ok=True)
-        kept = {self.spec, self.attributes, self.events, self.log, self.lock}
+        kept = {self.spec, self.attributes, self.wish, self.events, self.log, self.lock}
         for path in self.path.iterdir():
             if path in kept:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                # What the server writes just now has another name by then.
+                path.unlink(missing_ok=True)
 
     def spec_sha256(self) -> str:
         return hashlib.sha256(read_whole(self.spec)).hexdigest()
@@ -155,8 +156,15 @@ class JobFolder:
         return spec
 
     def read_dataset(self) -> dict[str, Any]:
+        """What was made of the dataset; FileNotFoundError where that is not done, or it was deleted meanwhile."""
         dataset: dict[str, Any] = json.loads(read_whole(self.dataset))
         return dataset
+
+    def dataset_if_made(self) -> dict[str, Any] | None:
+        try:
+            return self.read_dataset()
+        except FileNotFoundError:
+            return None
 
 
 def job_holding(path: Path, jobs_dir: Path) -> str | None:

@@ -47,7 +47,7 @@ class MemoryWatch:
     def _look(self) -> bool:
         """Whether there is anything left to look at."""
         with self._lock:
-            self._watched = {child for child in self._watched if child.facts() is not None}
+            self._watched = {child for child in self._watched if _may_live(child)}
             watched = list(self._watched)
             self._looks = bool(watched)
         for child in watched:
@@ -64,6 +64,14 @@ class MemoryWatch:
         # Who sees that it has ended asks why.
         self._ended.add(child)
         child.signal_group(signal.SIGKILL)
+
+
+def _may_live(child: WorkerIdentity) -> bool:
+    """A server that has no descriptor left to look with looks again."""
+    try:
+        return child.facts() is not None
+    except OSError:
+        return True
 
 
 def held_memory(pid: int) -> int:

@@ -39,13 +39,6 @@ def answer_to(request: dict[str, Any]) -> dict[str, Any]:
     except LayerscopeError as error:
         print(traceback.format_exc(), file=sys.stderr)
         return _error(error)
-    except TookTooLong:
-        return _error(
-            BadNetwork(
-                f"The network was not ready after {request['seconds']:g} seconds, the longest that a check may take. "
-                "Does it loop for ever? If it is only slow, create the model: a training gives it more time."
-            )
-        )
     except (MemoryError, RuntimeError) as error:
         # Torch says "can't allocate memory" with a RuntimeError.
         print(traceback.format_exc(), file=sys.stderr)
@@ -103,6 +96,24 @@ def _error(error: LayerscopeError) -> dict[str, Any]:
     return {"error": found}
 
 
+def answer_in_time(request: dict[str, Any]) -> dict[str, Any]:
+    """The same, or what is said of a network that takes more than the seconds of the request."""
+    try:
+        try:
+            _limit_time(request["seconds"])
+            return answer_to(request)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    # Wherever it was raised: while the answer was made, or an error was put into words.
+    except TookTooLong:
+        return _error(
+            BadNetwork(
+                f"The network was not ready after {request['seconds']:g} seconds, the longest that a check may take. "
+                "Does it loop for ever? If it is only slow, create the model: a training gives it more time."
+            )
+        )
+
+
 def _limit_time(allowed: float) -> None:
     def time_is_up(signal_number: int, frame: FrameType | None) -> NoReturn:
         raise TookTooLong
@@ -119,8 +130,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     pipes = PrivatePipes()
     torch.set_num_threads(quiet_threads())
     for request in pipes.requests():
-        _limit_time(request["seconds"])
-        pipes.answer(answer_to(request))
+        pipes.answer(answer_in_time(request))
         break
     return 0
 

@@ -25,8 +25,9 @@ ANSWER_SECONDS = 120.0
 CHECK_SECONDS = 20.0
 # A network in Python is made and run a dozen times until it is known to be that of the Lua.
 PYTHON_SECONDS = 60.0
-# The check ends by itself when its time is up, and knows what to say then. This is for one that cannot.
-CHECK_GRACE_SECONDS = 15.0
+# The check ends by itself when its time is up, and knows what to say then. This is for one that cannot, and for its start,
+# which imports torch, on a machine that has much else to do.
+CHECK_GRACE_SECONDS = 40.0
 LOG_TAIL_BYTES = 4000
 # A check takes a core or more, and hundreds of megabytes of memory.
 MOST_CHECKS = 4

@@ -93,7 +93,7 @@ def _is_behind(store: Store, job: Standing, folder: JobFolder) -> bool:
             return True
     if job.status in (Status.INITIALIZED, Status.WAITING):
         return read_wish(folder) is not None or lock_is_held(folder.lock)
-    return job.status is Status.PAUSED and read_wish(folder) not in (None, Wish.PAUSE)
+    return job.status is Status.PAUSED and (read_wish(folder) not in (None, Wish.PAUSE) or lock_is_held(folder.lock))
 
 
 def _is_longer(events: Path, heard: int) -> bool:

@@ -200,6 +200,11 @@ class Store(Database):
             columns = {column[0] for column in rows.description}
             if missing := {field.name for field in fields(record)} - columns:
                 raise DamagedDatabase(f"there is no {', '.join(sorted(missing))} in it")
+            # A damaged word may be bytes to SQLite, which sorts and finds them as it does words.
+            kinds = ", ".join(f"typeof({field.name})" for field in fields(record))
+            (count,) = self._connection.execute(f"SELECT count(*) FROM {table} WHERE 'blob' IN ({kinds})").fetchone()  # noqa: S608
+            if count:
+                raise DamagedDatabase(f"{count} rows of {table} hold bytes in the place of words")
             # Each row is made and let go: what is no UTF-8 is found by that.
             deque(rows, maxlen=0)
 

@@ -2,12 +2,15 @@
 that pasted code may write: by what the kernel says of it.
 """
 
+import logging
 import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+log = logging.getLogger(__name__)
 
 PROC = Path("/proc")
 # Of a process that has ended and whose parent has not asked yet how.
@@ -51,6 +54,10 @@ def _boot() -> str:
         return "unknown"
 
 
+# Read once: a server that has no descriptor left at times must not take its workers for those of another start.
+BOOT = _boot()
+
+
 @dataclass(frozen=True)
 class WorkerIdentity:
     """A process for all time: after it has ended, or the machine was started anew, none is it."""
@@ -62,7 +69,16 @@ class WorkerIdentity:
     @classmethod
     def of(cls, pid: int) -> Self | None:
         facts = process_facts(pid)
-        return None if facts is None else cls(_boot(), pid, facts.start)
+        return None if facts is None else cls(BOOT, pid, facts.start)
+
+    @classmethod
+    def of_child(cls, pid: int) -> Self | None:
+        """Of a child that was just started. Where the system gives nothing to look with: None, and the child goes on."""
+        try:
+            return cls.of(pid)
+        except OSError as error:
+            log.warning("Which process the child %s is cannot be seen: %s.", pid, error)
+            return None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -75,7 +91,7 @@ class WorkerIdentity:
     def facts(self) -> ProcessFacts | None:
         """None when it has ended."""
         facts = process_facts(self.pid)
-        is_it = facts is not None and facts.start == self.start and _boot() == self.boot
+        is_it = facts is not None and facts.start == self.start and self.boot == BOOT
         return facts if is_it and facts is not None and facts.state not in DEAD_STATES else None
 
     def signal_group(self, number: signal.Signals) -> None:

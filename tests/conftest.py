@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,9 +21,11 @@ from hypothesis import settings as hypothesis_settings
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from jobs.errors import Refused
 from jobs.scheduler import Scheduler
 from webapp import create_app
 from webapp.config import Settings
+from webapp.services import Services
 
 # The same examples in each run, however fast the machine is: that is not what they try.
 hypothesis_settings.register_profile(
@@ -31,6 +34,11 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("same")
 
 T = TypeVar("T")
+PATIENT_SERVER = """
+from webapp import cli, live
+live.SECONDS_BETWEEN_PINGS, live.SECONDS_TO_ANSWER = 60, 120
+cli.main()
+"""
 ENDED = ("Done", "Aborted", "Error")
 
 
@@ -39,15 +47,19 @@ def until(
 ) -> T:
     """What `look` returns as soon as that is true; fails after `seconds`.
 
-    `wait` passes some milliseconds between two looks: a browser's page has a way of its own.
+    `wait` passes some milliseconds between two looks: a browser's page has a way of its own. A machine that stands still
+    has kept others from their work, too: of the time from one look to the next, no more than this counts.
     """
-    deadline = time.monotonic() + seconds
+    most_counted = 0.5
+    waited, before = 0.0, time.monotonic()
     while True:
         seen = look()
         if seen:
             return seen
-        if time.monotonic() > deadline:
+        if waited > seconds:
             pytest.fail(f"Not so after {seconds} s: {what or look}; last seen: {seen!r}")
+        now = time.monotonic()
+        waited, before = waited + min(now - before, most_counted), now
         if wait is None:
             time.sleep(0.02)
         else:
@@ -92,10 +104,17 @@ def app(settings: Settings) -> Iterator[Flask]:
     app.extensions["layerscope"].scheduler.start()
     yield app
     service = app.extensions["layerscope"]
-    for job in service.store.active():
-        service.scheduler.abort(job.id)
-    until(lambda: not service.store.active(), what="no job runs any more")
+    abort_all(service)
     service.close()
+
+
+def abort_all(services: Services) -> None:
+    """End what still runs, so that no worker outlives its test."""
+    for job in services.store.active():
+        # It may just have ended by itself.
+        with suppress(Refused):
+            services.scheduler.abort(job.id)
+    until(lambda: not services.store.active(), what="no job runs any more")
 
 
 @pytest.fixture
@@ -140,12 +159,18 @@ class RunningServer:
         self.process.wait(timeout=60)
 
 
-def start_server(data_dir: Path, *data_roots: Path, port: int = 0, host: str = "127.0.0.1") -> RunningServer:
-    """Serve `data_dir` on that port of a loopback address, or on a free one; returns when it answers."""
+def start_server(
+    data_dir: Path, *data_roots: Path, port: int = 0, host: str = "127.0.0.1", patient: bool = False
+) -> RunningServer:
+    """Serve `data_dir` on that port of a loopback address, or on a free one; returns when it answers.
+
+    A patient one keeps the sockets of clients that stand still for a minute, and that do not connect again as pages do.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "server.log"
     roots = [argument for root in data_roots for argument in ("--data-root", str(root))]
-    command = [sys.executable, "-m", "webapp.cli", "serve", "--port", str(port), "--data-dir", str(data_dir), *roots]
+    program = ("-c", PATIENT_SERVER) if patient else ("-m", "webapp.cli")
+    command = [sys.executable, *program, "serve", "--port", str(port), "--data-dir", str(data_dir), *roots]
     command += ["--host", host]
     shown = f"[{host}]" if ":" in host else host
     with log.open("wb") as output:

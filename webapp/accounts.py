@@ -46,6 +46,8 @@ NAME_RULE = "a lower-case letter, and after it lower-case letters, digits, dots,
 SHORTEST_PASSWORD = 10
 LONGEST_PASSWORD = 1000
 LONGEST_DESCRIPTION = 200
+# The year 5138: a moment that lies behind it was never written.
+END_OF_CALENDAR = 1e11
 SESSION_SECONDS = 30 * 24 * 3600.0
 # "Last used" need not be exact; a write for every request would be.
 SECONDS_BETWEEN_NOTES = 60.0
@@ -310,13 +312,20 @@ def _secret_hash(secret: str) -> str:
 
 
 def _user(row: sqlite3.Row) -> User:
-    return User(row["name"], Role(row["role"]), row["created"])
+    return User(row["name"], Role(row["role"]), _moment(row["created"]))
 
 
 def _credential(row: sqlite3.Row) -> Credential:
-    user = User(row["name"], Role(row["role"]), row["user_created"])
-    kind = CredentialKind(row["kind"])
-    return Credential(row["id"], kind, user, row["description"], row["address"], row["created"], row["last_used"])
+    user = User(row["name"], Role(row["role"]), _moment(row["user_created"]))
+    kind, created, last_used = CredentialKind(row["kind"]), _moment(row["created"]), _moment(row["last_used"])
+    return Credential(row["id"], kind, user, row["description"], row["address"], created, last_used)
+
+
+def _moment(seconds: float) -> float:
+    """Seconds since 1970 that are a day of our calendar; ValueError for others, which a damaged file may hold."""
+    if not 0 <= seconds < END_OF_CALENDAR:
+        raise ValueError(f"{seconds} is no moment")
+    return seconds
 
 
 def _unknown(name: str) -> str:

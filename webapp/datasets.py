@@ -56,7 +56,7 @@ def _form_page(
 def _prebuilt_from(job: JobView) -> dict[str, Any]:
     """The fields of a generic dataset that uses what this dataset job made."""
     # A model's network may have written in its own folder what looks like a dataset.
-    made, folder = _made(job) if job.family == "dataset" else None, job.folder.path
+    made, folder = job.folder.dataset_if_made() if job.family == "dataset" else None, job.folder.path
     if made is None or "labels" not in made:
         raise UserError(
             f'From "{job.name}" no generic dataset can be made: that takes a classification dataset that is Done.'
@@ -98,7 +98,7 @@ def show(job_id: str) -> ResponseReturnValue:
     return render_template(
         "datasets/show.html",
         job=job,
-        dataset=_made(job),
+        dataset=job.folder.dataset_if_made(),
         paths=_paths(job),
         models=[view_of(record) for record in services().store.children(job_id, visitor().reader)],
     )
@@ -107,7 +107,7 @@ def show(job_id: str) -> ResponseReturnValue:
 @blueprint.get("/<job_id>.json")
 def show_json(job_id: str) -> ResponseReturnValue:
     job = _dataset(job_id)
-    made = _made(job)
+    made = job.folder.dataset_if_made()
     answer = status_of(job) | {"directory": job.directory, "notes": job.notes, "dataset": made}
     if made is not None and "labels" in made:
         answer |= _classification_tasks(made)
@@ -141,7 +141,7 @@ def _classification_tasks(made: dict[str, Any]) -> dict[str, Any]:
 def summary() -> ResponseReturnValue:
     """What the new-model page says of the chosen dataset."""
     job = _dataset(request.args.get("job_id", ""))
-    made = _made(job) or {}
+    made = job.folder.dataset_if_made() or {}
     splits = made.get("splits", {})
     return jsonify(
         id=job.id,
@@ -187,7 +187,7 @@ for _address in ("/images/classification/explore.json", "/generic/explore.json",
 def image(job_id: str, split: str, index: int) -> ResponseReturnValue:
     """One picture of a database, as it is stored if a browser can show that."""
     job = _dataset(job_id)
-    if _made(job) is None or split not in exploring.split_databases(job):
+    if job.folder.dataset_if_made() is None or split not in exploring.split_databases(job):
         abort(HTTPStatus.NOT_FOUND, f"This dataset has no database {split!r}.")
     try:
         content, mimetype = exploring.record_as_file(job, split, index)
@@ -205,13 +205,9 @@ def _dataset(job_id: str) -> JobView:
     return job
 
 
-def _made(job: JobView) -> dict[str, Any] | None:
-    return job.folder.read_dataset() if job.folder.dataset.exists() else None
-
-
 def _paths(job: JobView) -> dict[str, str]:
     """What a person may want to copy: absolute paths by what they are."""
-    made, folder = _made(job), job.folder.path
+    made, folder = job.folder.dataset_if_made(), job.folder.path
     paths = {"Job directory": str(folder)}
     if made is None:
         return paths

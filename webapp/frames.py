@@ -90,9 +90,10 @@ def _pin_upload(job: JobView, upload: FileStorage) -> Pin:
 
 def _pin_of_dataset(job: JobView) -> Pin:
     dataset = services().scheduler.folder(str(job.dataset_id))
-    if not dataset.dataset.exists():
+    made = dataset.dataset_if_made()
+    if made is None:
         raise UserError(NOT_MADE)
-    splits = dataset.read_dataset()["splits"]
+    splits = made["splits"]
     sent = sent_values()
     split, index = str(sent.get("split") or ""), str(sent.get("index", "")).strip()
     if not split:

@@ -28,6 +28,7 @@ blueprint = Blueprint("home", __name__)
 
 DIGITS_SHAPE = (1, 28, 28)
 ROWS_OF_A_PAGE = 25
+SECONDS_FOR_DIGITS = 60
 
 
 @blueprint.get("/")
@@ -125,8 +126,14 @@ def _digit_folders() -> Path:
     folder = services().settings.samples_dir / "handwritten-digits"
     if not folder.exists():
         command = [sys.executable, "-P", "-m", "jobs.storage.handwritten", str(folder)]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False,
-                              env=child_environment(folder.parent, "cpu"))  # fmt: skip
+        try:
+            made = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_FOR_DIGITS, check=False,
+                                  env=child_environment(folder.parent, "cpu"))  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise EnvironmentFault(
+                f"The pictures of the digits were not made within {SECONDS_FOR_DIGITS} s. "
+                "Try again when the machine has less to do."
+            ) from error
         if made.returncode:
             raise EnvironmentFault(f"The pictures of the digits could not be made: {made.stderr.strip()[-500:]}")
     return folder

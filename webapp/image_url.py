@@ -160,12 +160,13 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         line = self._reach()
-        if self._tls is None:
-            self.sock = self._line = line
-        else:
-            wrapped = self._tls.wrap_socket(line, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = self._line = wrapped
-            wrapped.do_handshake()
+        if self._tls is not None:
+            line = self._tls.wrap_socket(line, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = self._line = line
+        # Who cuts it off when the time is up may have come before there was anything to cut.
+        _left(self._deadline)
+        if isinstance(line, ssl.SSLSocket):
+            line.do_handshake()
 
     def _reach(self) -> socket.socket:
         for address in self._addresses[:-1]:

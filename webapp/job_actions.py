@@ -137,9 +137,10 @@ def edit(job_id: str) -> ResponseReturnValue:
             _check_sharing(job, private)
         keep_attributes(job.folder, Attributes(name=name, notes=notes, owner=job.owner, private=private))
         services().store.edit(job_id, name, notes, private)
-    services().scheduler.listeners.tell_change(job_id, "attribute")
-    if private and not job.private:
-        services().scheduler.listeners.tell_change(job_id, "private")
+        # In the order of the changes: what was public before must not be told after it.
+        services().scheduler.listeners.tell_change(job_id, "attribute")
+        if private and not job.private:
+            services().scheduler.listeners.tell_change(job_id, "private")
     return _sentence(f"{job.title} updated.")
 
 

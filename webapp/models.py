@@ -93,8 +93,8 @@ def _starter(dataset_id: str, framework: Framework) -> str:
     except NoSuchJob:
         return starter_network(shape, framework)
     # In the folder of a model its network may have written anything.
-    if dataset.family == "dataset" and dataset.folder.dataset.exists():
-        shape = tuple(dataset.folder.read_dataset()["image_shape"])
+    if dataset.family == "dataset" and (made := dataset.folder.dataset_if_made()):
+        shape = tuple(made["image_shape"])
     return starter_network(shape, framework)
 
 
@@ -138,9 +138,9 @@ def _network_question() -> dict[str, Any]:
     if job_kind(dataset.kind).feeds is None:
         raise UserError(_no_generic_dataset(dataset))
     folder = dataset.folder
-    if not folder.dataset.exists():
+    made = folder.dataset_if_made()
+    if made is None:
         raise UserError("The dataset is not made yet, so the shape of its images is not known. Wait until it is Done.")
-    made = folder.read_dataset()
     train = made["splits"]["train"]
     return {
         "framework": framework,
@@ -221,9 +221,9 @@ def _dataset_errors(spec: GenericImageModelSpec) -> dict[str, list[str]]:
         return {"dataset": [_no_generic_dataset(dataset)]}
     if dataset.status in (Status.ERROR, Status.ABORTED):
         return {"dataset": [f'"{dataset.name}" was not made: {dataset.cause or dataset.status}. Choose another.']}
-    if not dataset.folder.dataset.exists():
+    made = dataset.folder.dataset_if_made()
+    if made is None:
         return {}
-    made = dataset.folder.read_dataset()
     errors: dict[str, list[str]] = {}
     if spec.use_mean != "none" and made["mean"] is None:
         errors["use_mean"] = ['The dataset has no mean image. Choose "None" here, or give the dataset a mean file.']
@@ -281,7 +281,7 @@ def _description(job: JobView) -> dict[str, Any]:
     """A model by DIGITS's keys, blanks and all."""
     epochs = job.folder.snapshot_epochs()
     dataset = services().scheduler.folder(str(job.dataset_id))
-    made = dataset.read_dataset() if dataset.dataset.exists() else {}
+    made = dataset.dataset_if_made() or {}
     shape = made.get("image_shape")
     return {
         "id": job.id,

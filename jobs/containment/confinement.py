@@ -175,7 +175,7 @@ def _limits(confinement: Confinement) -> Iterator[Protection]:
 
 def _files(confinement: Confinement) -> Iterator[Protection]:
     version = confinement.policy.kernel.landlock
-    others = _extra_threads()
+    others = extra_threads()
     if not version or others:
         text = LANDLOCK_IS_MISSING if not version else f"It had {others} more threads, which Landlock would not hold."
         yield Protection("files", False, f"It may use any file of the server's user. {text}")
@@ -191,7 +191,7 @@ def _files(confinement: Confinement) -> Iterator[Protection]:
         yield Protection("signals", True, "It can end no process that it did not start.")
 
 
-def _extra_threads() -> int:
+def extra_threads() -> int:
     """How many threads there are beside this one, when those that are about to end have had time for it."""
     deadline = time.monotonic() + SECONDS_FOR_THREADS_TO_END
     while (count := len(os.listdir(THREADS)) - 1) and time.monotonic() < deadline:  # noqa: PTH208  the least work

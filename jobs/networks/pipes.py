@@ -15,7 +15,8 @@ class PrivatePipes:
 
     def __init__(self) -> None:
         self._requests: TextIO = os.fdopen(os.dup(0), encoding="utf-8")
-        self._answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        # The kernel closes it when the process has ended: closed before that, it says that a network did so.
+        self._answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)
         os.dup2(2, 1)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)

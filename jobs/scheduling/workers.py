@@ -76,9 +76,11 @@ class Workers:
     def start(self, job: JobRecord, spec: JobSpec, device: str) -> None:
         """Start the worker of a job, which `job` is as it waited: with the cause of its last crash."""
         self._store.note_time_limit(job.id, getattr(spec, "time_limit", None))
+        kills_before = out_of_memory_kills()
         process = start_worker(self._register.folder(job.id), spec, device, self._launcher, job.cause, self._paths)
-        identity = WorkerIdentity.of(process.pid)
-        self.known[job.id] = Worker(process, identity, out_of_memory_kills())
+        # From here on it is at work, whatever goes wrong.
+        identity = WorkerIdentity.of_child(process.pid)
+        self.known[job.id] = Worker(process, identity, kills_before)
         if identity is not None:
             try:
                 self._store.note_worker(job.id, str(identity))
@@ -149,10 +151,10 @@ class Workers:
 
     def _has_said_too_much(self, job: JobRecord, worker: Worker) -> bool:
         """Whether a worker that is dead left so much unheard that who wants its job to end need not wait for it."""
-        if worker.died_at is None:
+        if worker.died_at is None or self._hearing.is_taken_anew(job.id):
+            # What was said before is read once more meanwhile; the last comes after it.
             worker.died_at = time.monotonic()
-        is_late = time.monotonic() >= worker.died_at + SECONDS_TO_HEAR_THE_LAST
-        return job.wish is not None and is_late and not self._hearing.is_taken_anew(job.id)
+        return job.wish is not None and time.monotonic() >= worker.died_at + SECONDS_TO_HEAR_THE_LAST
 
     @staticmethod
     def _is_given_up(job: JobRecord, worker: Worker) -> bool:

@@ -28,8 +28,12 @@ def write_digit_folders(folder: Path) -> int:
             picture = Image.fromarray(np.rint(pixels * (255 / DARKEST)).astype(np.uint8))
             enlarged = picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
             enlarged.save(temporary / str(label) / f"{index:05d}.png", compress_level=1)
-        if not folder.exists():
+        try:
             publish(temporary, folder)
+        except OSError:
+            # Somebody else was quicker: what is there is whole.
+            if not folder.exists():
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return len(digits.target)

@@ -4,8 +4,8 @@ import { allow, h, setText } from "./dom.js";
 import { send } from "./requests.js";
 
 const FIELDS = ["framework", "custom_network", "dataset", "crop_size", "use_mean", "solver_type", "pretrained_model"];
-// The server gives up sooner, with its turn and a minute for Python; this is for one that has gone.
-const TIMEOUT = 120_000;
+// The server gives up sooner, with its turn, its start and a minute for Python; this is for one that has gone.
+const TIMEOUT = 150_000;
 
 /**
  * A click on `button` asks `url`; `panel` says `waiting`, for how long, and can cancel that, as another tab does; then it

@@ -73,6 +73,7 @@ class ForkingLauncher:
             socket.send_fds(self._orders, [order.as_json(Policy("off"))], [stdin, stdout, stderr, writing, *order.kept])
         finally:
             os.close(writing)
+        assert self._orders.recv(1), "the process that workers are forks of has ended"
         return cast(ChildProcess, ForkedWorker(int(os.read(reading, DIGITS)), reading))
 
     def worker(self, folder: JobFolder) -> ForkedWorker:
@@ -113,6 +114,8 @@ def serve(orders: socket.socket) -> None:
             _start_and_wait(json.loads(message), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+        # Nobody takes this process, which had the lock for a moment, for what a dead worker has left.
+        orders.send(b"1")
 
 
 def _start_and_wait(order: dict[str, object], descriptors: list[int]) -> NoReturn:

@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from jobs.events import all_events
-from tests.conftest import RunningServer, end_jobs, start_server, until
+from tests.conftest import RunningServer, end_jobs, save_digits, start_server, until
+from tests.crash.conftest import shrink
 from tests.web import payloads
 
 # What every process of the server runs before anything else: the clock is set back while the file is there.
@@ -43,15 +44,15 @@ def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     running.stop()
 
 
-def test_a_clock_that_is_set_back_loses_no_job(
-    server: RunningServer, tmp_path: Path, many_pictures: Path, digit_folders: Path
-) -> None:
+def test_a_clock_that_is_set_back_loses_no_job(server: RunningServer, tmp_path: Path, digit_folders: Path) -> None:
+    pictures = save_digits(tmp_path / "pictures", 1000)
     url = f"{server.url}/datasets/images/classification.json"
-    form = payloads.classification(many_pictures, resize_width="160", resize_height="160")
+    form = payloads.classification(pictures, resize_width="1024", resize_height="1024")
     first = requests.post(url, data=form, timeout=60).json()["id"]
     events = server.data_dir / "jobs" / first / "events.jsonl"
-    until(lambda: "progress" in {event["type"] for event in all_events(events)}, 30, "it is at work")
+    until(lambda: "progress" in {event["type"] for event in all_events(events)}, 60, "it is at work")
     (tmp_path / "set back").touch()
+    shrink(pictures)
     second = requests.post(url, data=payloads.classification(digit_folders), timeout=60).json()["id"]
     assert second < first, "by its id it is a day older"
     for job_id in (first, second):

@@ -12,6 +12,7 @@ import requests
 from jobs.events import all_events
 from jobs.folder import JobFolder
 from tests.conftest import end_jobs, save_digits, start_server, until
+from tests.crash.conftest import shrink
 from tests.web import payloads
 
 # Goes on for as long as the test likes.
@@ -40,7 +41,7 @@ class Servers:
         self.now = start_server(data_dir, data_root)
 
     def kill_everything(self) -> None:
-        """SIGKILL for the server and all below it, none before the others, and then another server."""
+        """SIGKILL for the server and all below it, none before the others."""
         server = psutil.Process(self.now.process.pid)
         everything = [server, *server.children(recursive=True)]
         for process in everything:
@@ -50,6 +51,8 @@ class Servers:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.now.process.wait()
+
+    def start_again(self) -> None:
         self.now = start_server(self._data_dir, self._data_root)
 
     def make(self, url: str, form: dict[str, Any]) -> str:
@@ -75,7 +78,7 @@ class Servers:
 def test_nothing_is_lost_when_everything_is_killed_at_once(
     servers: Servers, digit_folders: Path, tmp_path: Path
 ) -> None:
-    many = save_digits(tmp_path / "many", 1500)
+    many = save_digits(tmp_path / "many", 1000)
     classification = servers.done(
         servers.make("datasets/images/classification", payloads.classification(digit_folders))
     )
@@ -86,11 +89,13 @@ def test_nothing_is_lost_when_everything_is_killed_at_once(
     until(lambda: servers.told(training, "snapshot"), 60, "it has a snapshot")
     image = min(digit_folders.rglob("*.png"))
     assert servers.test_one(training, image).ok, "its predictor is warm"
-    form = payloads.classification(many, resize_width="256", resize_height="256")
-    dataset = servers.make("datasets/images/classification", form)
     waiting = servers.make("models/images/generic", payloads.model(generic))
+    form = payloads.classification(many, resize_width="1024", resize_height="1024")
+    dataset = servers.make("datasets/images/classification", form)
     until(lambda: servers.told(dataset, "progress"), 60, "the dataset is half made")
     servers.kill_everything()
+    shrink(many)
+    servers.start_again()
     assert servers.test_one(training, image).ok
     servers.done(dataset)
     assert servers.told(dataset, "begun_anew") == 1

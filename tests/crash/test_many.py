@@ -17,7 +17,7 @@ from jobs.resources import DATASET_JOBS_AT_ONCE
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import Store
-from tests.conftest import RunningServer
+from tests.conftest import end_jobs, start_server
 from tests.crash.conftest import long_job, polled_until
 from tests.web import payloads
 from webapp import create_app
@@ -80,15 +80,15 @@ class OpenPage:
 
 
 def test_two_hundred_open_pages_hear_all_and_the_server_answers(
-    server: RunningServer, many_pictures: Path, digit_folders: Path
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, many_pictures: Path
 ) -> None:
+    server = start_server(tmp_path / "data", tmp_path_factory.getbasetemp(), patient=True)
     form = payloads.classification(many_pictures, resize_width="200", resize_height="200")
     url = f"{server.url}/datasets/images/classification.json"
     # It waits behind two others until all pages are open.
     long = payloads.classification(many_pictures, resize_width="2048", resize_height="2048")
     others = [requests.post(url, data=long, timeout=60).json()["id"] for _ in range(DATASET_JOBS_AT_ONCE)]
     job_id = requests.post(url, data=form, timeout=60).json()["id"]
-    # Each is read from its first moment on: who leaves a ping unanswered for some seconds is taken for gone.
     with ThreadPoolExecutor(PAGES) as readers:
         pages: list[OpenPage] = []
         reading: list[Future[int]] = []
@@ -102,6 +102,8 @@ def test_two_hundred_open_pages_hear_all_and_the_server_answers(
     assert ends == {answer.json()["next"]}
     for page in pages:
         page.socket.close()
+    end_jobs(server)
+    server.stop()
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_disk_that_becomes_read_only_loses_nothing(disk: Disk, serve: Serve) -
 
     # By the server, or of the worker: who meets it first.
     told = re.compile("could not be written|cannot be written|read-only")
-    until(lambda: told.search(status()["remark"] or ""), 30)
+    until(lambda: told.search(status()["remark"] or ""), 60)
     assert status()["status"] == "Running", "it waits with all that it has learnt"
     for url in ("/", f"/models/{job_id}", "/datasets/images/classification/new"):
         assert site.client.get(url).status_code == 200, "what can be read is"

@@ -572,9 +572,11 @@ def test_a_worker_that_an_older_list_does_not_know_is_heard(
     if state == "running":
         scheduler.pause(job_id)
         polled(scheduler, store, job_id, has_ended)
-    if state != "waiting":
+    if state == "waiting":
+        polled(scheduler, store, job_id, has_snapshot)
+    else:
         scheduler.resume(job_id)
-    polled(scheduler, store, job_id, has_snapshot)
+        polled(scheduler, store, job_id, lambda job: resumed(scheduler, job) == 1)
     again = put_back(copy, tmp_path)
     successor = Scheduler(tmp_path, again, Resources(), launcher)
     heard = again.get(job_id).event_offset

@@ -22,8 +22,8 @@ from jobs.scheduler import Scheduler
 from jobs.scheduling.endings import MOST_CRASHES_AT_ONE_PLACE
 from jobs.statuses import Status
 from jobs.store import Store
-from tests.conftest import until, worker_pid
-from tests.crash.conftest import history, long_job, polled_until, short_job, start_long_job, wait_for
+from tests.conftest import save_digits, until, worker_pid
+from tests.crash.conftest import history, long_job, polled_until, short_job, shrink, start_long_job, wait_for
 
 
 def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:
@@ -35,12 +35,10 @@ def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store,
 
 
 def test_a_dataset_whose_worker_is_killed_is_begun_anew_and_whole(
-    scheduler: Scheduler, store: Store, many_pictures: Path
+    scheduler: Scheduler, store: Store, tmp_path: Path
 ) -> None:
-    spec = short_job(many_pictures).model_copy(update={"resize_width": 224, "resize_height": 224})
-    whole = scheduler.submit(spec)
-    wait_for(scheduler, store, whole, Status.DONE)
-    killed = scheduler.submit(spec)
+    pictures = save_digits(tmp_path / "pictures", 1000)
+    killed = scheduler.submit(long_job(pictures))
     folder = scheduler.folder(killed)
 
     def has_half_a_database() -> bool:
@@ -50,7 +48,10 @@ def test_a_dataset_whose_worker_is_killed_is_begun_anew_and_whole(
     until(has_half_a_database, 60, "a database is half made")
     (folder.path / "left_by_the_first").touch()
     os.kill(worker_pid(scheduler, killed), signal.SIGKILL)
+    shrink(pictures)
     job = wait_for(scheduler, store, killed, Status.DONE)
+    whole = scheduler.submit(long_job(pictures))
+    wait_for(scheduler, store, whole, Status.DONE)
     assert history(store, killed) == ["Initialized", "Waiting", "Running", "Waiting", "Running", "Done"]
     assert (job.cause, job.summary["progress"]) == (None, 1.0)
     (message,) = [event["text"] for event in all_events(folder.events) if event["type"] == "message"]
@@ -186,8 +187,9 @@ def test_a_dataset_whose_worker_died_while_the_server_was_away_is_begun_anew(
     scheduler.workers.known[job_id].process.wait()  # type: ignore[union-attr]
     successor = Scheduler(jobs_dir, store, Resources())
     events = scheduler.folder(job_id).events
-    polled_until(successor, lambda: any(event["type"] == "begun_anew" for event in all_events(events)))
-    assert "the server was started anew since" in events.read_text()
+    # Its message is the last that is said of it.
+    polled_until(successor, lambda: "the server was started anew since" in events.read_text())
+    assert any(event["type"] == "begun_anew" for event in all_events(events))
     successor.abort(job_id)
     wait_for(successor, store, job_id, Status.ABORTED)
 

@@ -60,20 +60,24 @@ def policies(process: psutil.Process) -> set[int]:
     return found
 
 
-def one_spare(parent: int, scratch: Path) -> psutil.Process:
-    return until(lambda: waiting(parent, scratch), 60, "a spare waits")[0]
+def one_spare(parent: int, scratch: Path, launcher: Launcher | None = None) -> psutil.Process:
+    """The spare of a process; of this one, by a launcher, which has been told by it that it waits."""
+    spare = until(lambda: waiting(parent, scratch), 60, "a spare waits")[0]
+    if launcher is not None:
+        until(lambda: launcher._spare is not None and not launcher._spare.is_importing(), 60, "it says so")
+    return spare
 
 
 def test_a_spare_becomes_the_worker_and_another_takes_its_place(tmp_path: Path, launcher: Launcher) -> None:
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
     launcher.prepare()
-    spare = one_spare(os.getpid(), tmp_path / "spare")
+    spare = one_spare(os.getpid(), tmp_path / "spare", launcher)
     worker = start_worker(job.folder, job.spec, "cpu", launcher)
     assert worker.pid == spare.pid
     assert lock_is_held(job.folder.lock)
     assert worker.wait(60) == 0
-    successor = one_spare(os.getpid(), tmp_path / "spare")
+    successor = one_spare(os.getpid(), tmp_path / "spare", launcher)
     assert successor.pid != spare.pid
     assert events_of(job, "finished")
     assert "Network definition" in job.folder.log.read_text()
@@ -86,7 +90,7 @@ def test_a_child_of_a_spare_knows_only_what_it_was_told(
 ) -> None:
     monkeypatch.setenv("SECRET", "of the server")
     launcher.prepare()
-    one_spare(os.getpid(), tmp_path / "spare")
+    one_spare(os.getpid(), tmp_path / "spare", launcher)
     job = model_job(tmp_path)
     environment = child_environment(job.folder.path, "cpu")
     worker = start_worker(job.folder, job.spec, "cpu", launcher)
@@ -110,10 +114,10 @@ def test_a_spare_that_was_killed_is_not_missed(tmp_path: Path, launcher: Launche
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
     launcher.prepare()
-    spare = one_spare(os.getpid(), tmp_path / "spare")
+    spare = one_spare(os.getpid(), tmp_path / "spare", launcher)
     spare.send_signal(signal.SIGKILL)
-    until(lambda: len(list(Path(f"/proc/{spare.pid}/task").iterdir())) == 1, 10, "its threads are gone")
-    until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 10, "the spare is dead")
+    until(lambda: len(list(Path(f"/proc/{spare.pid}/task").iterdir())) == 1, 60, "its threads are gone")
+    until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 60, "the spare is dead")
     worker = start_worker(job.folder, job.spec, "cpu", launcher)
     assert worker.pid != spare.pid
     assert worker.wait(60) == 0
@@ -153,17 +157,17 @@ def start_faulty(
         (tmp_path / "path" / "sitecustomize.py").write_text(fault)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"), prepend=os.pathsep)
         launcher.prepare()
-        spares = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare")
+        spares = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 60, "a spare")
         return spares[0]
 
     return start
 
 
 @pytest.fixture
-def spare_without_memory(tmp_path: Path, start_faulty: Callable[[str], psutil.Process]) -> None:
+def spare_without_memory(tmp_path: Path, launcher: Launcher, start_faulty: Callable[[str], psutil.Process]) -> None:
     """A spare that gets its order, and dies of it."""
     start_faulty(WITHOUT_MEMORY)
-    one_spare(os.getpid(), tmp_path / "spare")
+    one_spare(os.getpid(), tmp_path / "spare", launcher)
 
 
 def is_spare(process: psutil.Process) -> bool:
@@ -187,7 +191,7 @@ def train(tmp_path: Path, launcher: Launcher, prepared: Callable[[Scheduler, str
         scheduler.poll()
         return store.get(job_id)
 
-    until(lambda: job().status is Status.RUNNING, 10, "the worker is started")
+    until(lambda: job().status is Status.RUNNING, 60, "the worker is started")
     prepared(scheduler, job_id)
     until(lambda: not job().status.is_running, 60, "the job has ended")
     assert not lock_is_held(scheduler.folder(job_id).lock)
@@ -216,7 +220,7 @@ def test_a_network_is_not_to_blame_for_a_spare_that_died_with_its_order(
 def test_nobody_waits_for_a_spare_that_still_imports(tmp_path: Path, launcher: Launcher) -> None:
     make_dataset(tmp_path)
     launcher.prepare()
-    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[
+    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 60, "a spare is there")[
         0
     ]
     spare.suspend()
@@ -225,19 +229,19 @@ def test_nobody_waits_for_a_spare_that_still_imports(tmp_path: Path, launcher: L
     assert worker.pid != spare.pid
     assert worker.wait(60) == 0
     spare.resume()
-    assert one_spare(os.getpid(), tmp_path / "spare") == spare, "it is the next child's"
+    assert one_spare(os.getpid(), tmp_path / "spare", launcher) == spare, "it is the next child's"
 
 
 def test_a_spare_takes_no_time_that_a_training_wants(tmp_path: Path, launcher: Launcher) -> None:
     launcher.prepare()
-    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 10, "a spare is there")[
+    spare = until(lambda: [child for child in psutil.Process().children() if is_spare(child)], 60, "a spare is there")[
         0
     ]
-    until(lambda: os.SCHED_IDLE in policies(spare), 10, "it imports in idle time")
+    until(lambda: os.SCHED_IDLE in policies(spare), 60, "it imports in idle time")
     session = Path(f"/proc/{spare.pid}/autogroup")
     if session.exists():
-        until(lambda: session.read_text().endswith(" nice 19\n"), 10, "its session steps back")
-    one_spare(os.getpid(), tmp_path / "spare")
+        until(lambda: session.read_text().endswith(" nice 19\n"), 60, "its session steps back")
+    one_spare(os.getpid(), tmp_path / "spare", launcher)
     assert policies(spare) == {os.SCHED_OTHER}, "what it becomes is a process like any other"
     assert not session.exists() or session.read_text().endswith(" nice 0\n")
 
@@ -246,7 +250,7 @@ def test_a_spare_that_cannot_import_torch_gets_no_order(
     tmp_path: Path, launcher: Launcher, start_faulty: Callable[[str], psutil.Process], caplog: pytest.LogCaptureFixture
 ) -> None:
     spare = start_faulty(WITHOUT_TORCH)
-    until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 20, "the spare is dead")
+    until(lambda: spare.status() == psutil.STATUS_ZOMBIE, 60, "the spare is dead")
     make_dataset(tmp_path)
     job = model_job(tmp_path, train_epochs=1)
     assert start_worker(job.folder, job.spec, "cpu", launcher).wait(60) == 0
@@ -256,7 +260,7 @@ def test_a_spare_that_cannot_import_torch_gets_no_order(
 
 def test_a_spare_that_is_killed_with_its_order_in_hand(tmp_path: Path, launcher: Launcher) -> None:
     launcher.prepare()
-    spare = one_spare(os.getpid(), tmp_path / "spare")
+    spare = one_spare(os.getpid(), tmp_path / "spare", launcher)
     spare.suspend()
     job = train(tmp_path, launcher, lambda scheduler, job_id: spare.kill())
     assert (job.status, job.crashes) == (Status.DONE, 1)
@@ -264,17 +268,17 @@ def test_a_spare_that_is_killed_with_its_order_in_hand(tmp_path: Path, launcher:
 
 def test_a_spare_ends_with_its_server(tmp_path: Path) -> None:
     server = start_server(tmp_path / "data")
-    (gunicorn,) = until(lambda: psutil.Process(server.process.pid).children(), 10, "gunicorn's worker is there")
+    (gunicorn,) = until(lambda: psutil.Process(server.process.pid).children(), 60, "gunicorn's worker is there")
     spare = one_spare(gunicorn.pid, tmp_path / "data" / "spare")
     gunicorn.kill()
     server.process.kill()
     server.process.wait()
-    until(lambda: not spare.is_running(), 20, "the spare has ended")
+    until(lambda: not spare.is_running(), 60, "the spare has ended")
 
 
 def test_the_next_child_gets_no_pipes_of_the_one_before(tmp_path: Path, launcher: Launcher) -> None:
     launcher.prepare()
-    one_spare(os.getpid(), tmp_path / "spare")
+    one_spare(os.getpid(), tmp_path / "spare", launcher)
     with (tmp_path / "said").open("w+b") as said, Path(os.devnull).open("rb") as nothing:
         order = Order("jobs.network_check", (), tmp_path, child_environment(tmp_path, "cpu"))
         child = launcher.start(order, nothing.fileno(), said.fileno(), said.fileno())

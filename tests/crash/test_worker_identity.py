@@ -35,7 +35,7 @@ def test_no_stranger_is_signalled_though_the_lock_file_names_him(
         successor.poll()
         successor.abort(job_id)
         successor.poll()
-        scheduler.workers.known[job_id].process.wait(20)  # type: ignore[union-attr]
+        scheduler.workers.known[job_id].process.wait(60)  # type: ignore[union-attr]
         wait_for(successor, store, job_id, Status.ABORTED)
         assert stranger.poll() is None
         stranger.communicate(b"\n")
@@ -51,7 +51,7 @@ def test_a_worker_whose_server_died_before_it_could_note_it_is_found_by_its_lock
     assert successor.workers.known[job_id].identity == scheduler.workers.known[job_id].identity
     successor.abort(job_id)
     successor.poll()
-    scheduler.workers.known[job_id].process.wait(20)  # type: ignore[union-attr]
+    scheduler.workers.known[job_id].process.wait(60)  # type: ignore[union-attr]
     wait_for(successor, store, job_id, Status.ABORTED)
 
 

@@ -74,7 +74,7 @@ def test_an_answer_ahead_of_its_question_is_handed_to_nobody(start: Start, tmp_p
     process = start(f"say(id=asked()['id'])\n{waits}\n{says}\nasked()\ntime.sleep(600)")
     assert ask(process) == {}
     (tmp_path / "heard").touch()
-    until((tmp_path / "said").exists, 10, "it has said more")
+    until((tmp_path / "said").exists, 60, "it has said more")
     with pytest.raises(EnvironmentFault, match="before it was asked"):
         ask(process)
     assert not process.alive
@@ -138,7 +138,7 @@ def test_who_waits_for_a_child_that_somebody_ends_learns_of_it(start: Start, tmp
 
     asker = threading.Thread(target=wait)
     asker.start()
-    until((tmp_path / "asked").exists, 10, "it was asked")
+    until((tmp_path / "asked").exists, 60, "it was asked")
     process.end()
     asker.join(10)
     assert isinstance(ended[0], ChildEnded)
@@ -185,9 +185,10 @@ def test_an_answer_without_what_was_asked_for_is_told() -> None:
         part_of({}, "prediction")
 
 
-def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> None:
+def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who presses Visualize a hundred times starts no hundred processes."""
-    checks = NetworkChecks(Launcher(), most=1, patience=3.0)
+    monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 280.0)
+    checks = NetworkChecks(Launcher(), most=1, patience=280.0)
     faults: dict[str, str] = {}
 
     def check(name: str) -> None:
@@ -200,13 +201,14 @@ def test_checks_wait_for_their_turn_and_can_be_ended_before(tmp_path: Path) -> N
 
     askers = {name: threading.Thread(target=check, args=[name]) for name in ("first", "waits", "ended")}
     askers["first"].start()
-    until((tmp_path / "first" / "at work").exists, 30, "the first is tried")
-    askers["waits"].start()
+    until((tmp_path / "first" / "at work").exists, 60, "the first is tried")
     askers["ended"].start()
-    until(lambda: checks.knows("ended"), 10, "it waits for its turn")
+    until(lambda: checks.knows("ended"), 60, "it waits for its turn")
     assert checks.end("ended")
+    checks._patience = 1.0
+    askers["waits"].start()
     for name in ("ended", "waits"):
-        askers[name].join(30)
+        askers[name].join(60)
     assert faults["ended"].startswith("UserError: The check was ended before")
     assert faults["waits"].startswith("EnvironmentFault: The server is trying 1 other networks")
     assert not (tmp_path / "waits" / "check.log").exists()

@@ -63,7 +63,7 @@ def test_a_child_sees_its_own_device_alone(
 def test_a_child_writes_any_name_whatever_the_machine_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "C")
     order = order_for(tmp_path, "print('größe \\udcff')")
-    assert start(order, tmp_path / "said").wait(20) == 0
+    assert start(order, tmp_path / "said").wait(60) == 0
     assert (tmp_path / "said").read_text() == "größe \\udcff\n"
 
 
@@ -71,7 +71,7 @@ def test_a_child_runs_in_its_folder_with_the_descriptors_that_were_kept_for_it(t
     text = "os.write(int(arguments[1]), f'{arguments[0]} {os.getcwd()}'.encode())"
     with (tmp_path / "kept").open("wb") as kept:
         order = replace(order_for(tmp_path, text), arguments=("hello",), kept=(kept.fileno(),))
-        assert start(order, tmp_path / "said").wait(20) == 0
+        assert start(order, tmp_path / "said").wait(60) == 0
     assert (tmp_path / "kept").read_text() == f"hello {tmp_path}"
 
 
@@ -80,21 +80,21 @@ def test_a_signal_reaches_all_that_a_child_started_and_nobody_else(tmp_path: Pat
     environment, needs = program(tmp_path, text), Needs(reads=[tmp_path], starts_processes=True)
     child = start(Order("program", (), tmp_path, environment, needs=needs), tmp_path / "said")
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
-    (below,) = until(lambda: psutil.Process(child.pid).children(), 20, "the child has started another process")
+    (below,) = until(lambda: psutil.Process(child.pid).children(), 60, "the child has started another process")
     signal_group(child.pid, signal.SIGKILL)
-    assert child.wait(20) == -signal.SIGKILL
-    until(lambda: not below.is_running() or below.status() == psutil.STATUS_ZOMBIE, 20, "what it had started is gone")
+    assert child.wait(60) == -signal.SIGKILL
+    until(lambda: not below.is_running() or below.status() == psutil.STATUS_ZOMBIE, 60, "what it had started is gone")
 
 
 def test_what_is_gone_needs_no_signal(tmp_path: Path) -> None:
     child = start(order_for(tmp_path, ""), tmp_path / "said")
-    assert child.wait(20) == 0
+    assert child.wait(60) == 0
     signal_group(child.pid, signal.SIGTERM)
 
 
 def test_a_child_that_has_begun_has_no_words_from_before(tmp_path: Path) -> None:
     child = start(order_for(tmp_path, "raise SystemExit('why')"), tmp_path / "said")
-    assert child.wait(20) == 1
+    assert child.wait(60) == 1
     assert child.words_before_order() is None
     assert (tmp_path / "said").read_text() == "why\n"
 
@@ -105,7 +105,7 @@ def test_what_a_child_said_before_it_began_is_a_fault_and_its_place(tmp_path: Pa
         "raise SystemExit('\\n  here,  \\n there \\n\\nImportError: no \\udcff')"
     )
     child = start(order, tmp_path / "said")
-    child.wait(20)
+    child.wait(60)
     assert child.words_before_order() == "here, there ImportError: no \\udcff"
     assert (tmp_path / "said").read_text() == ""
 
@@ -123,6 +123,6 @@ def test_a_server_without_room_for_a_spare_starts_children_all_the_same(tmp_path
     launcher._start_spare()
     order = order_for(tmp_path, "print('at work')")
     with (tmp_path / "said").open("wb") as said, Path(os.devnull).open("rb") as nothing:
-        assert launcher.start(order, nothing.fileno(), said.fileno(), said.fileno()).wait(20) == 0
+        assert launcher.start(order, nothing.fileno(), said.fileno(), said.fileno()).wait(60) == 0
     assert (tmp_path / "said").read_text() == "at work\n"
     launcher.close()

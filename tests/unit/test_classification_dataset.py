@@ -264,38 +264,38 @@ def slow_job(tmp_path: Path, slow_pictures: Path) -> Any:
 
 def test_a_signal_to_the_group_stops_the_job_and_its_children(slow_job: Any) -> None:
     worker = start_worker(slow_job.folder)
-    children = until(lambda: children_at_work(worker.pid), 30, "children at work")
+    children = until(lambda: children_at_work(worker.pid), 60, "children at work")
     os.killpg(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     assert [event["type"] for event in all_events(slow_job.folder.events)][-1] == "stopped"
-    until(lambda: not any(child.is_running() for child in children), 10, "children are gone")
+    until(lambda: not any(child.is_running() for child in children), 60, "children are gone")
     assert not list(slow_job.folder.path.glob("*_db")) + list(slow_job.folder.path.glob(".*"))
 
 
 def test_children_do_not_outlive_a_killed_worker(slow_job: Any) -> None:
     worker = start_worker(slow_job.folder)
-    children = until(lambda: children_at_work(worker.pid), 30, "children at work")
+    children = until(lambda: children_at_work(worker.pid), 60, "children at work")
     worker.kill()
-    worker.wait(10)
-    until(lambda: not any(child.is_running() for child in children), 20, "children are gone")
+    worker.wait(60)
+    until(lambda: not any(child.is_running() for child in children), 60, "children are gone")
 
 
 def test_a_worker_one_of_whose_children_is_killed_shares_its_fate(slow_job: Any) -> None:
     """So that the job is begun anew, as it is where the worker itself is killed."""
     worker = start_worker(slow_job.folder)
-    children = until(lambda: children_at_work(worker.pid), 30, "children at work")
+    children = until(lambda: children_at_work(worker.pid), 60, "children at work")
     children[0].kill()
-    assert worker.wait(20) == -signal.SIGKILL
+    assert worker.wait(60) == -signal.SIGKILL
     assert "ended from outside (SIGKILL)" in slow_job.folder.log.read_text()
     assert not events_of(slow_job, "failed")
-    until(lambda: not any(child.is_running() for child in children), 20, "children are gone")
+    until(lambda: not any(child.is_running() for child in children), 60, "children are gone")
 
 
 def test_a_child_that_crashes_ends_the_job_with_a_sentence(slow_job: Any) -> None:
     worker = start_worker(slow_job.folder)
-    children = until(lambda: children_at_work(worker.pid), 30, "children at work")
+    children = until(lambda: children_at_work(worker.pid), 60, "children at work")
     children[0].send_signal(signal.SIGSEGV)
-    assert worker.wait(20) == 1
+    assert worker.wait(60) == 1
     (failed,) = events_of(slow_job, "failed")
     assert "ended from outside (SIGSEGV)" in failed["cause"]
     assert not list(slow_job.folder.path.glob("*_db")) + list(slow_job.folder.path.glob(".*"))

@@ -24,7 +24,6 @@ def answers() -> Iterator[bytes]:
         yield from given
 
 
-@pytest.mark.timeout(20)
 def test_a_caller_that_stops_is_not_kept_by_half_an_answer() -> None:
     for seen in range(1, 7):
 
@@ -38,7 +37,6 @@ def test_a_caller_that_stops_is_not_kept_by_half_an_answer() -> None:
         assert multiprocessing.active_children() == []
 
 
-@pytest.mark.timeout(20)
 def test_a_killed_child_is_told_with_its_signal() -> None:
     for _ in range(4):
         with pytest.raises(ProcessKilled, match="SIGKILL"):

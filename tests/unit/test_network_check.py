@@ -18,7 +18,7 @@ def check(text: str) -> tuple[dict[str, Any], str]:
         "label_range": [0, 9],
         "crop_size": None,
         "n_classes": None,
-        "seconds": 20,
+        "seconds": 200,
     }
     done = subprocess.run(
         [sys.executable, "-P", "-m", "jobs.network_check"],
@@ -26,7 +26,7 @@ def check(text: str) -> tuple[dict[str, Any], str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=280,
     )
     (line,) = done.stdout.splitlines()
     return json.loads(line), done.stderr

@@ -248,8 +248,8 @@ def test_a_signal_to_the_group_stops_the_job(tmp_path: Path) -> None:
     values = [array_datum(picture(1)), *[large] * 600]
     job = make_job(tmp_path, generic_spec(save_database(tmp_path / "db", values), force_same_shape=False))
     worker = start_worker(job.folder)
-    until(lambda: list(job.folder.path.glob(".*npy*")), 30, "arrays are being filled")
+    until(lambda: list(job.folder.path.glob(".*npy*")), 60, "arrays are being filled")
     os.killpg(worker.pid, signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait(60) == 0
     assert list(all_events(job.folder.events))[-1]["type"] == "stopped"
     assert not list(job.folder.path.glob("*npy*")) + list(job.folder.path.glob(".*"))

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from jobs.events import Event, all_events
 from jobs.folder import JobFolder
-from tests.conftest import ENDED, until, wait_for_job
+from tests.conftest import ENDED, abort_all, until, wait_for_job
 from tests.web import payloads
 from tests.web.internet import web
 from tests.web.people import People, site_of_people
@@ -49,8 +49,8 @@ class Site:
     def make_model(self, **changes: Any) -> str:
         return self.make("models/images/generic", payloads.model(changes.pop("dataset", self.generic), **changes))
 
-    def done(self, job_id: str) -> str:
-        status = wait_for_job(self.client, job_id)
+    def done(self, job_id: str, seconds: float = 90.0) -> str:
+        status = wait_for_job(self.client, job_id, seconds)
         assert status["status"] == "Done", status
         return job_id
 
@@ -104,9 +104,7 @@ def whole_site(tmp_path_factory: pytest.TempPathFactory, digit_folders: Path) ->
     generic = site.make_generic(made)
     without_mean = site.make_generic(made, dataset_name="no mean", prebuilt_mean_file="")
     yield Site(site.client, services, digit_folders, classification, site.done(generic), site.done(without_mean))
-    for job in services.store.active():
-        services.scheduler.abort(job.id)
-    until(lambda: not services.store.active(), 40, "no job runs any more")
+    abort_all(services)
     services.close()
 
 

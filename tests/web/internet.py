@@ -94,5 +94,5 @@ def web(*answers: str, **changes: object) -> ImagesOfTheWeb:
     def is_allowed(address: Address) -> bool:
         return address == ip_address(PUBLIC)
 
-    made = ImagesOfTheWeb(is_allowed=is_allowed, addresses_of=addresses_of, seconds=5)
+    made = ImagesOfTheWeb(is_allowed=is_allowed, addresses_of=addresses_of, seconds=60)
     return replace(made, **changes)  # type: ignore[arg-type]

@@ -15,7 +15,11 @@ class _InOrder(engineio.Client):
 
 class ListeningClient(socketio.Client):
     def __init__(self) -> None:
-        super().__init__(reconnection=False)
+        super().__init__(reconnection=False, request_timeout=60)
+
+    def listen(self, url: str, transport: str, headers: dict[str, str] | None = None) -> None:
+        """Connect as a page does, however long a busy server takes."""
+        self.connect(url, headers or {}, namespaces=["/jobs"], transports=[transport], wait_timeout=60)
 
     def _engineio_client_class(self) -> type[engineio.Client]:
         return _InOrder

@@ -137,7 +137,7 @@ def test_what_is_deleted_is_a_job_and_nothing_else(past: tuple[Flask, list[str]]
 
 
 EVIL_NAMES = (
-    '"><script>alert(1)</script>', "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 7 * 191 }}",
+    '"><script>alert(1)</script>', "</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{ 'ab' * 9 }}",
     "javascript:alert(1)", "' onmouseover='alert(1)", "<!--", "]]>", "\u202etxt.exe", "=cmd|' /C calc'!A0",
 )  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_names_are_text_wherever_they_are_shown(past: tuple[Flask, list[str]], n
                  f"/datasets/explore?job_id={dataset}", f"/nowhere/{quote(name)}", f"/?filter={quote(name)}"):  # fmt: skip
         text = client.get(path).get_data(as_text=True)
         assert name not in text or not set(name) & set("<>\"'"), path
-        assert "1337" not in text, path
+        assert "ab" * 9 not in text, path
         for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL):
             json.loads(data)
     assert html.escape(name, quote=False).replace("'", "&#39;").replace('"', "&#34;") in client.get(

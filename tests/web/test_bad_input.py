@@ -150,8 +150,10 @@ def test_a_dataset_deleted_while_its_form_was_open(site: Site) -> None:
 
 def test_a_dataset_whose_folder_is_removed_by_hand_breaks_no_other_page(site: Site) -> None:
     dataset = site.done(site.make_generic(site.folder(site.classification).path, dataset_name="removed"))
-    model = site.make_model(dataset=dataset, use_mean="none")
-    shutil.rmtree(site.folder(dataset).path)
+    # No worker begins in between.
+    with site.services.scheduler.turn:
+        model = site.make_model(dataset=dataset, use_mean="none")
+        shutil.rmtree(site.folder(dataset).path)
     assert "was deleted or is not finished" in site.cause_on_page(model)
     for page in ("/", "/index.json", "/models/images/generic/new", f"/models/{model}", f"/models/{model}.json"):
         assert site.client.get(page).status_code == 200, page

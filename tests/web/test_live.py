@@ -1,5 +1,6 @@
 """What a page hears while a job runs, through real sockets on a real server."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,19 @@ class Listener:
         self.client = ListeningClient()
         self.client.on("job events", self.messages.append, namespace="/jobs")
         self.client.on("job update", self.updates.append, namespace="/jobs")
-        self.client.connect(server.url, namespaces=["/jobs"], transports=[transport])
+        self.client.listen(server.url, transport)
         self.client.call("join", {"room": job_id}, namespace="/jobs")
 
     def heard(self) -> list[dict[str, Any]]:
         return [event for message in self.messages for event in message["events"]]
+
+
+@pytest.fixture
+def server(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    running = start_server(tmp_path / "data", tmp_path_factory.getbasetemp(), patient=True)
+    yield running
+    end_jobs(running)
+    running.stop()
 
 
 def submit(server: RunningServer, form: dict[str, Any]) -> str:
@@ -49,7 +58,7 @@ def test_what_is_heard_live_can_be_read_again(server: RunningServer, digit_folde
     for other in others:
         requests.post(f"{server.url}/jobs/{other}/abort", timeout=60)
     server.wait_for_job(job_id)
-    until(lambda: any(update.get("status") == "Done" for update in listener.updates), 20, "the end is heard")
+    until(lambda: any(update.get("status") == "Done" for update in listener.updates), 60, "the end is heard")
     again = read_again(server, job_id)
     # Who comes a moment late misses the first events, and knows it by the offset.
     first = listener.messages[0]["since"]
@@ -67,7 +76,7 @@ def test_the_home_page_hears_of_every_job(server: RunningServer, digit_folders: 
     server.wait_for_job(job_id)
     requests.delete(f"{server.url}/jobs/{job_id}", timeout=60)
     kinds = ("added", "status", "progress", "deleted")
-    until(lambda: {update["update"] for update in listener.updates} >= set(kinds), 20, "all kinds of change are heard")
+    until(lambda: {update["update"] for update in listener.updates} >= set(kinds), 60, "all kinds of change are heard")
     assert {update["job_id"] for update in listener.updates} == {job_id}
     rows = [update["row"] for update in listener.updates if update["update"] == "progress"]
     assert rows[-1] | {"elapsed": 0} == rows[-1] | {"elapsed": 0, "id": job_id, "type": "dataset", "progress": 100.0}
@@ -83,9 +92,11 @@ def test_a_page_of_another_site_gets_no_socket(server: RunningServer, transport:
         )
 
 
-def test_a_page_whose_server_falls_silent_knows_it_within_ten_seconds(server: RunningServer) -> None:
+def test_a_page_whose_server_falls_silent_knows_it_within_ten_seconds(tmp_path: Path) -> None:
+    server = start_server(tmp_path)
     listener = Listener(server, "job_management")
     listener.client.disconnect()
+    server.stop()
     assert listener.client.eio.ping_interval + listener.client.eio.ping_timeout < 10
 
 
@@ -95,7 +106,7 @@ def test_a_server_that_was_killed_is_followed_by_one_that_goes_on(tmp_path: Path
     listener = Listener(first, job_id)
     first.process.kill()
     first.process.wait()
-    until(lambda: not listener.client.connected, 10, "the rest of the server lets go of open pages")
+    until(lambda: not listener.client.connected, 60, "the rest of the server lets go of open pages")
     successor = start_server(tmp_path / "data", digit_folders)
     try:
         assert successor.wait_for_job(job_id)["status"] == "Done"

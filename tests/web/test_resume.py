@@ -114,7 +114,7 @@ def test_a_training_that_is_done_trains_longer(site: Site) -> None:
 
 
 def test_a_snapshot_of_the_midst_of_an_epoch_is_told_as_what_it_is(site: Site) -> None:
-    slow = misbehaving("time.sleep(0.1)")
+    slow = misbehaving("time.sleep(1)")
     job_id = site.make_model(custom_network=slow, train_epochs="3", batch_size="1", learning_rate="0.000001")
     site.until_event(job_id, "train")
     site.client.post(f"/jobs/{job_id}/abort")

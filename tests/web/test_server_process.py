@@ -67,7 +67,7 @@ def test_the_server_imports_only_what_its_pages_need(tmp_path: Path, visit: str)
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", visit, str(tmp_path)],
-        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+        cwd=root, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "found:"
