@@ -1,6 +1,8 @@
 """A scheduler whose rounds the test does itself, real workers, and datasets that take as long as a test needs."""
 
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -109,6 +111,17 @@ def wait_for(scheduler: Scheduler, store: Store, job_id: str, *statuses: Status)
 def many_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough work that a worker is still at it when it is killed: every picture is enlarged to 1024×1024."""
     return save_digits(tmp_path_factory.mktemp("many"), 1500)
+
+
+@contextmanager
+def no_file_can_be_opened() -> Iterator[None]:
+    """As on a machine on which too much is open: nor can a process be started."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def shrink(folder: Path, left: int = 5) -> None:

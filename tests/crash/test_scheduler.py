@@ -1,11 +1,8 @@
 """What a crash can do to a job, and what its page says then. Real workers, really killed."""
 
 import os
-import resource
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,15 +12,25 @@ from jobs.datasets.generic_image import GenericImageDatasetSpec
 from jobs.errors import Refused
 from jobs.events import PART_BYTES, EventWriter, all_events
 from jobs.folder import lock_is_held, take_lock
+from jobs.kept_wishes import read_wish
 from jobs.processes import KILLED_BY_KERNEL, ending_in_words
 from jobs.reconciling import reconcile
 from jobs.resources import DATASET_JOBS_AT_ONCE, Resources
 from jobs.scheduler import Scheduler
 from jobs.scheduling.endings import MOST_CRASHES_AT_ONE_PLACE
-from jobs.statuses import Status
+from jobs.statuses import Status, Wish
 from jobs.store import Store
 from tests.conftest import save_digits, until, worker_pid
-from tests.crash.conftest import history, long_job, polled_until, short_job, shrink, start_long_job, wait_for
+from tests.crash.conftest import (
+    history,
+    long_job,
+    no_file_can_be_opened,
+    polled_until,
+    short_job,
+    shrink,
+    start_long_job,
+    wait_for,
+)
 
 
 def test_a_job_goes_from_initialized_to_done(scheduler: Scheduler, store: Store, digit_folders: Path) -> None:
@@ -60,6 +67,18 @@ def test_a_dataset_whose_worker_is_killed_is_begun_anew_and_whole(
     names = {path.name for path in folder.path.iterdir()}
     assert names == {path.name for path in scheduler.folder(whole).path.iterdir()}
     assert folder.read_dataset() == scheduler.folder(whole).read_dataset()
+
+
+def test_what_is_wished_of_a_dataset_outlives_its_beginning_anew(
+    scheduler: Scheduler, store: Store, many_pictures: Path
+) -> None:
+    job_id, pid = start_long_job(scheduler, store, many_pictures)
+    os.killpg(pid, signal.SIGKILL)
+    # Before a round sees that it was.
+    scheduler.abort(job_id)
+    scheduler.folder(job_id).clear()
+    assert read_wish(scheduler.folder(job_id)) is Wish.ABORT
+    wait_for(scheduler, store, job_id, Status.ABORTED)
 
 
 def test_a_dataset_whose_worker_is_killed_each_time_is_an_error_with_its_cause_in_words(
@@ -115,17 +134,6 @@ def test_a_pause_is_no_crash_though_a_long_past_has_to_be_read_first(
     assert job.summary["loss (train)"]["last"] == 1.0
     reconcile(store, jobs_dir)
     assert store.get(job_id) == job
-
-
-@contextmanager
-def no_file_can_be_opened() -> Iterator[None]:
-    """As on a machine on which too much is open: nor can a process be started."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_jobs_whose_workers_cannot_be_started_just_now_wait_and_are_done(

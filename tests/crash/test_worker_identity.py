@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 from jobs.folder import lock_is_held
+from jobs.memory_watch import MemoryWatch
 from jobs.resources import Resources
 from jobs.scheduler import Scheduler
 from jobs.statuses import Status
 from jobs.store import Store
-from tests.crash.conftest import polled_until, start_long_job, wait_for
+from jobs.worker_identity import WorkerIdentity
+from tests.conftest import until
+from tests.crash.conftest import no_file_can_be_opened, polled_until, start_long_job, wait_for
 
 
 def test_a_worker_that_is_stopped_is_told_of_and_goes_on(
@@ -70,3 +73,17 @@ def test_a_worker_that_lets_go_of_its_lock_is_not_joined_by_another(
     assert store.get(job_id).status is Status.RUNNING
     assert successor.workers.known[job_id].identity == scheduler.workers.known[job_id].identity
     os.killpg(pid, signal.SIGCONT)
+
+
+def test_who_cannot_be_looked_at_just_now_is_not_taken_for_gone() -> None:
+    """A server with too many files open sees nothing of any process."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        identity, watch = WorkerIdentity.of(child.pid), MemoryWatch()
+        assert identity is not None
+        watch.add(identity)
+        with no_file_can_be_opened():
+            assert WorkerIdentity.of_child(child.pid) is None
+            assert watch._look(), "it is watched on"
+        assert identity.facts() is not None
+        child.communicate(b"\n")
+    until(lambda: not watch._look(), 60, "it has ended")

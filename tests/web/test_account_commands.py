@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -129,6 +130,18 @@ def test_a_file_of_accounts_that_cannot_be_read_is_told(command: Command, tmp_pa
     told = command("user", "list")
     assert told.exit_code == 1
     assert "cannot be used: file is not a database" in told.output
+
+
+def test_a_day_that_is_none_is_damage(command: Command, tmp_path: Path) -> None:
+    """As one flipped bit of a number makes it; SQLite finds nothing wrong with that."""
+    command("user", "add", "ada", "--password-stdin", typed=f"{PASSWORD}\n")
+    with closing(sqlite3.connect(tmp_path / "data" / "accounts.sqlite")) as file:
+        file.execute("UPDATE users SET created = created * 1e150")
+        file.commit()
+    told = command("user", "list")
+    assert told.exit_code == 1
+    assert "accounts.sqlite cannot be used" in told.output
+    assert "is no moment" in told.output
 
 
 def test_a_file_of_accounts_that_is_damaged_is_told_and_left_alone(command: Command, tmp_path: Path) -> None:
