@@ -1,7 +1,6 @@
 """Processes that are kept warm for the next question, a few at a time, each about one job."""
 
 import shutil
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from jobs.children import Launcher
 from jobs.errors import BadImage, UserError
+from jobs.passing_folders import PassingFolder
 from jobs.plain_files import NoPlainFile, write_plain
 from jobs.processes import LineProcess
 
@@ -24,8 +24,8 @@ class WarmProcess:
     def __init__(self, launcher: Launcher, module: str, arguments: Sequence[str], reads: Sequence[Path], log: Path,
                  wants_torch: bool = True) -> None:  # fmt: skip
         self.turn = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="layerscope-warm-")
-        scratch, self._pictures = Path(self._folder.name) / "scratch", Path(self._folder.name) / "pictures"
+        self._folder = PassingFolder("warm")
+        scratch, self._pictures = self._folder.path / "scratch", self._folder.path / "pictures"
         try:
             scratch.mkdir()
             self._pictures.mkdir()
@@ -34,7 +34,7 @@ class WarmProcess:
                     launcher, module, arguments, scratch, said, [*reads, self._pictures], wants_torch
                 )
         except BaseException:
-            self._folder.cleanup()
+            self._folder.remove()
             raise
 
     @contextmanager
@@ -52,7 +52,7 @@ class WarmProcess:
 
     def end(self) -> None:
         self.process.end()
-        self._folder.cleanup()
+        self._folder.remove()
 
 
 def _log(path: Path) -> BufferedWriter:

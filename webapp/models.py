@@ -1,7 +1,6 @@
 """Model pages: make one, try its network and its learning rate, watch it train."""
 
 import math
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -16,6 +15,7 @@ from jobs.datasets.generic_image import label_range
 from jobs.errors import EnvironmentFault, NoSuchJob, UserError
 from jobs.models.generic_image import Framework, GenericImageModelSpec, LearningRateSchedule
 from jobs.networks.starter import starter_network
+from jobs.passing_folders import PassingFolder
 from jobs.pins import read_pin
 from jobs.registry import JobKind, job_kind, job_kinds
 from jobs.statuses import Status
@@ -167,8 +167,8 @@ def _pretrained_model(framework: Framework) -> str:
 
 def _answer_about_network(question: dict[str, Any]) -> ResponseReturnValue:
     try:
-        with tempfile.TemporaryDirectory(prefix="layerscope-check-") as scratch:
-            return jsonify(services().checks.check(question, Path(scratch), request.form.get("check", "")))
+        with PassingFolder("check") as scratch:
+            return jsonify(services().checks.check(question, scratch.path, request.form.get("check", "")))
     except UserError as error:
         body = {"message": str(error), "type": type(error).__name__}
         place = {"line": getattr(error, "line", None), "layer": getattr(error, "layer", None)}

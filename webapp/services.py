@@ -10,6 +10,7 @@ from flask import current_app
 
 from jobs.children import Launcher
 from jobs.explorations import Explorations
+from jobs.passing_folders import remove_left_behind
 from jobs.predictions import NetworkChecks, Predictions
 from jobs.rebuilding import damaged_lists
 from jobs.resources import Resources
@@ -60,7 +61,9 @@ class Services:
         return damaged_lists(self.settings.database)
 
     def start(self) -> None:
-        """Begin to work: the queue, and a spare process once the first pages are out."""
+        """Begin to work: the queue, and a spare process once the first pages are out. Pictures that somebody had sent to a
+        server that was killed are removed first."""
+        remove_left_behind(self.settings.uploads_dir)
         self.scheduler.start()
         self.launcher.prepare(SECONDS_BEFORE_FIRST_SPARE)
 

@@ -26,7 +26,11 @@ TRAINING = {
 
 
 @pytest.fixture
-def servers(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Servers"]:
+def servers(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["Servers"]:
+    (tmp_path / "passing").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "passing"))
     servers = Servers(tmp_path / "data", tmp_path_factory.getbasetemp())
     yield servers
     end_jobs(servers.now)
@@ -37,7 +41,7 @@ class Servers:
     """One server after the other on one data directory."""
 
     def __init__(self, data_dir: Path, data_root: Path) -> None:
-        self._data_dir, self._data_root = data_dir, data_root
+        self.data_dir, self._data_root = data_dir, data_root
         self.now = start_server(data_dir, data_root)
 
     def kill_everything(self) -> None:
@@ -53,7 +57,7 @@ class Servers:
         self.now.process.wait()
 
     def start_again(self) -> None:
-        self.now = start_server(self._data_dir, self._data_root)
+        self.now = start_server(self.data_dir, self._data_root)
 
     def make(self, url: str, form: dict[str, Any]) -> str:
         answer = requests.post(f"{self.now.url}/{url}.json", data=form, timeout=60)
@@ -65,7 +69,7 @@ class Servers:
         return job_id
 
     def folder(self, job_id: str) -> JobFolder:
-        return JobFolder(self._data_dir / "jobs" / job_id)
+        return JobFolder(self.data_dir / "jobs" / job_id)
 
     def told(self, job_id: str, type: str) -> int:
         return sum(event["type"] == type for event in all_events(self.folder(job_id).events))
@@ -95,8 +99,13 @@ def test_nothing_is_lost_when_everything_is_killed_at_once(
     until(lambda: servers.told(dataset, "progress"), 60, "the dataset is half made")
     servers.kill_everything()
     shrink(many)
+    upload = servers.data_dir / "uploads" / "0123456789abcdef"
+    upload.write_bytes(image.read_bytes())
+    left = list((tmp_path / "passing").glob("layerscope-warm-*"))
+    assert left, "of its predictor"
     servers.start_again()
     assert servers.test_one(training, image).ok
+    assert not [path for path in (upload, *left) if path.exists()], "pictures that somebody had sent are gone"
     servers.done(dataset)
     assert servers.told(dataset, "begun_anew") == 1
     assert not list(servers.folder(dataset).path.glob(".*"))
