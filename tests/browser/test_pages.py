@@ -1,6 +1,7 @@
 """The pages as a person at the keyboard meets them: forms, lists, words, and a line that drops."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -336,13 +337,21 @@ def test_a_job_that_runs_is_stopped_and_deleted(shared: RunningServer, generic: 
     assert requests.get(f"{shared.url}/jobs/{job_id}/events", timeout=60).status_code == 404
 
 
+def zeros_and_ones(folder: Path, count: int) -> Path:
+    """Of so many digits those of two classes, as class folders."""
+    for pictures in save_digits(folder, count).iterdir():
+        if pictures.name not in ("0", "1"):
+            shutil.rmtree(pictures)
+    return folder
+
+
 @pytest.fixture
 def long_dataset(shared: RunningServer, digits: Path) -> Iterator[str]:
-    """A dataset that is being made, for as long as the test likes: its validation images are."""
-    few = save_digits(digits.parent / "few", 10)
-    folders: dict[str, str | int] = {"folder_train": str(few), "has_val_folder": 1, "folder_val": str(digits)}
-    large: dict[str, str | int] = {"dataset_name": "Long", "resize_width": 4096, "resize_height": 4096}
-    job_id = post(shared, "datasets/images/classification", folders | large)
+    """A dataset that is being made, for as long as the test likes: its four training images are ready soon."""
+    few, many = (zeros_and_ones(digits.parent / name, count) for name, count in (("few", 20), ("many", 400)))
+    folders: dict[str, str | int] = {"folder_train": str(few), "has_val_folder": 1, "folder_val": str(many)}
+    large: dict[str, str | int] = {"resize_channels": 1, "resize_width": 4096, "resize_height": 4096}
+    job_id = post(shared, "datasets/images/classification", {"dataset_name": "Long"} | folders | large)
     yield job_id
     requests.post(f"{shared.url}/jobs/{job_id}/abort", timeout=60)
     requests.delete(f"{shared.url}/jobs/{job_id}", timeout=60)
@@ -362,7 +371,7 @@ def test_a_dataset_that_is_being_made_is_stopped_and_deleted(
 def test_what_somebody_writes_stays_when_the_dataset_ends(shared: RunningServer, long_dataset: str, page: Page) -> None:
     page.goto(f"{shared.url}/datasets/{long_dataset}")
     rows = page.locator('[data-role="database-rows"] tr')
-    expect(rows).to_have_text([re.compile("^Training10")], timeout=120_000)
+    expect(rows).to_have_text([re.compile("^Training4")], timeout=120_000)
     page.get_by_role("button", name="Edit the notes").click()
     notes = page.get_by_label("Notes", exact=True)
     notes.fill("Half a")
@@ -370,12 +379,12 @@ def test_what_somebody_writes_stays_when_the_dataset_ends(shared: RunningServer,
     expect(page.locator('[data-status="Aborted"]')).to_be_visible()
     # What only the server knows of a dataset that has ended.
     expect(page.locator('[data-role="size"]')).to_have_text(re.compile(r"\d"))
-    expect(rows).to_have_text([re.compile("^Training10")])
+    expect(rows).to_have_text([re.compile("^Training4")])
     notes.press_sequentially(" sentence.")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".note-text")).to_have_text("Half a sentence.")
     page.reload()
-    expect(rows).to_have_text([re.compile("^Training10")])
+    expect(rows).to_have_text([re.compile("^Training4")])
 
 
 def knows_late_answers(server: RunningServer, job_id: str, page: Page) -> None:
