@@ -53,7 +53,7 @@ export function lossCurves(page) {
         wholeTaken = mine;
         points.takeWhole(answer);
         if (!state.zoom.x) state.outliers = answer.outliers;
-        lacksWhole = false;
+        lacksWhole &&= mine < wholesAsked;
       }
       return answer.next;
     } finally {

@@ -156,6 +156,7 @@ def test_a_training_that_crashes_before_its_first_snapshot_begins_anew_on_the_op
     page.locator('[data-role="curves"]').evaluate("""curves => {
         window.held = [];
         const note = () => window.held.push(Number(curves.dataset.points));
+        note();
         new MutationObserver(note).observe(curves, { attributes: true, attributeFilter: ["data-points"] });
     }""")
     kill(JobFolder(shared.data_dir / "jobs" / job_id))
