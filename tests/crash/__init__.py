@@ -8,6 +8,8 @@ worker killed each time                     test_a_dataset_whose_worker_is_kille
                                             test_a_training_that_kills_its_worker_at_the_same_place_ends_with_the_reason
 a process of a dataset's worker killed      test_a_dataset_one_of_whose_processes_is_killed_is_begun_anew
 no process can be started                   test_jobs_whose_workers_cannot_be_started_just_now_wait_and_are_done
+no file can be opened for a moment          test_who_cannot_be_looked_at_just_now_is_not_taken_for_gone
+server killed: pictures sent to it          test_nothing_is_lost_when_everything_is_killed_at_once
 machine off for hours                       test_time_in_which_the_machine_was_off_does_not_count_towards_the_limit
 long past of a training taken up again      test_a_training_with_a_long_past_that_is_taken_up_again_keeps_nobody_waiting
 worker killed: snapshot of a pause          test_whenever_a_worker_dies_while_it_replaces_a_snapshot_there_is_a_good_one,
@@ -52,6 +54,8 @@ snapshot truncated or with a bit flipped    test_after_a_damaged_snapshot_it_goe
 list of jobs damaged or lost                test_a_damaged_list_of_jobs_is_made_anew_from_their_folders,
                                             test_jobs_that_had_not_ended_are_queued_again_when_the_list_is_lost
 list of jobs with one bit flipped           test_one_flipped_bit_of_the_list_of_jobs_loses_none_of_them
+words of the list, or days, made others     test_a_name_that_is_no_text_any_more_is_damage,
+                                            test_a_day_that_is_none_is_damage
 accounts damaged, or their log lost         test_a_file_of_accounts_that_is_damaged_is_told_and_left_alone,
                                             test_accounts_are_there_without_the_log_of_their_file
 list of jobs lost while a job rests         test_what_rests_does_not_begin_by_itself_when_the_list_is_lost
